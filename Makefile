@@ -1,0 +1,49 @@
+# `make` sets everything up and runs the study; `make test` sets everything up and runs every test.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: run setup test quick lint verify lock
+
+run: .work/params.checked
+	@dvc repro
+	@echo
+	@echo "Figures:  dvc metrics show     (metrics/, in git)"
+	@echo "Pages:    $$(ls reports/*/index.html | tr '\n' ' ')"
+
+setup: .venv/installed
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo \
+	  "Python 3.11 or newer is missing. Debian: apt install python3 python3-venv; elsewhere: make PYTHON=/path/to/python3.11"; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing. Debian: apt install git"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing. Debian: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv
+	@echo "Installing the pinned packages (6.5 GB with PyTorch: two to three minutes on a fast line) ..."
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt || { echo \
+	  "The packages could not be installed; pip says why above (no network, or less than 10 GB of disk?)"; exit 1; }
+	@touch $@
+
+.work/params.checked: params.yaml .venv/installed
+	@python -m stages.check
+	@mkdir -p .work && touch $@
+
+quick: setup lint
+	@pytest -n 2 -m "not slow and not gpu and not network"
+
+test: setup lint
+	@pytest -n 2 -m "not slow and not gpu and not network"
+	@pytest -m "slow and not gpu and not network"
+
+lint: setup
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+verify: setup
+	@python -m stages.verify
+
+# Resolve requirements.in anew. A lock serves every platform; `pip install uv` first.
+lock:
+	@uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+	  --quiet requirements.in --output-file requirements.txt

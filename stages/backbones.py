@@ -1,0 +1,178 @@
+"""2-D image networks by name, and the weights that they start from.
+
+A name is timm's (`resnext50_32x4d`, `tf_efficientnet_lite0`, ...) or torchvision's with a prefix (`torchvision/alexnet`).
+"""
+
+import difflib
+import functools
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from stages.files import DataError, require_manifest, sha256_file
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_TORCHVISION = "torchvision/"
+
+
+def build(architecture: str, options: dict[str, Any], classes: int) -> nn.Module:
+    """An untrained network of `classes` outputs. `options` go to the builder; `width` narrows a torchvision chain."""
+    if architecture.startswith(_TORCHVISION):
+        import torchvision.models as zoo
+
+        name = architecture.removeprefix(_TORCHVISION)
+        _require_known(name, zoo.list_models(module=zoo), architecture)
+        options = dict(options)
+        width = options.pop("width", 1.0)
+        make = functools.partial(zoo.get_model, name, weights=None)
+    else:
+        import timm
+
+        _require_known(architecture.partition(".")[0], timm.list_models(), architecture)
+        width, make = 1.0, functools.partial(timm.create_model, architecture)
+    try:
+        network = make(num_classes=classes, **options)
+        return network if width == 1.0 else narrow(network, width, classes)
+    except DataError:
+        raise
+    except Exception as error:  # each builder fails in its own way at options that do not fit
+        raise DataError(f"`{architecture}` cannot be built with options {options}: {error}") from None
+
+
+def _require_known(name: str, known: list[str], given: str) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 3, 0.5)
+        hint = f" Did you mean {', '.join(close)}?" if close else ""
+        raise DataError(f"no architecture `{given}` in timm, nor with `torchvision/` in torchvision.{hint}")
+
+
+def narrow(network: nn.Module, width: float, classes: int) -> nn.Module:
+    """AlexNet or VGG with each layer's channels times `width`: the embedded profile's stand-in, rebuilt layer by layer."""
+    if type(network).__name__ not in ("AlexNet", "VGG"):
+        raise DataError(f"`width` fits AlexNet and VGG, not {type(network).__name__}")
+    if not 0 < width <= 1:
+        raise DataError(f"`width` is the share of channels that is kept, above 0 and up to 1, not {width}")
+    channels = 3
+    for index, layer in enumerate(network.features):
+        if isinstance(layer, nn.Conv2d):
+            out = max(8, round(layer.out_channels * width))
+            narrowed = nn.Conv2d(channels, out, layer.kernel_size, layer.stride, layer.padding)
+            network.features[index] = _with_gain_of(layer, narrowed)
+            channels = out
+        elif isinstance(layer, nn.BatchNorm2d):
+            network.features[index] = nn.BatchNorm2d(channels)
+    linear = [index for index, layer in enumerate(network.classifier) if isinstance(layer, nn.Linear)]
+    height, breadth = network.avgpool.output_size
+    features = channels * height * breadth
+    for index in linear:
+        out = classes if index == linear[-1] else max(8, round(network.classifier[index].out_features * width))
+        network.classifier[index] = _with_gain_of(network.classifier[index], nn.Linear(features, out))
+        features = out
+    return network
+
+
+def _with_gain_of(wide: nn.Conv2d | nn.Linear, narrowed: nn.Conv2d | nn.Linear) -> nn.Module:
+    """`narrowed`, its weights drawn to pass signals on as strongly as `wide` does.
+
+    From PyTorch's own small starting weights the 19 layers of a narrow VGG put out the same for every picture and never learn.
+    """
+    gain = wide.weight.std() * wide.weight[0].numel() ** 0.5
+    nn.init.normal_(narrowed.weight, 0, float(gain) / narrowed.weight[0].numel() ** 0.5)
+    nn.init.zeros_(narrowed.bias)
+    return narrowed
+
+
+def preprocessing(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and standard deviation of RGB in 0..1 that the network's published weights were trained with."""
+    config = getattr(network, "pretrained_cfg", None) or {}
+    return tuple(config.get("mean", IMAGENET_MEAN)), tuple(config.get("std", IMAGENET_STD))
+
+
+def initialise(network: nn.Module, architecture: str, options: dict[str, Any], init: str, models: Path) -> str:
+    """Load starting weights in place and say in words what was loaded.
+
+    `init` is scratch, imagenet (the library's own weights, by the network), file:<path> or model:<name>.
+    """
+    kind, _, value = init.partition(":")
+    if kind == "scratch":
+        return "scratch"
+    if kind == "imagenet":
+        return _load(network, _published(architecture, options), "the library's ImageNet weights")
+    if kind == "model":
+        folder = models / value
+        if not folder.is_dir():
+            there = sorted(path.name for path in models.glob("*") if path.is_dir())
+            raise DataError(
+                f"init: {init}: no trained model there. Trained: {', '.join(there) or 'none'}. "
+                f"Run `dvc repro train@{value}` first"
+            )
+        require_manifest(folder)
+        return _load(network, read_weights(folder / "weights.safetensors"), init)
+    path = Path(value)
+    return _load(network, read_weights(path), f"file {path.name}, sha256 {sha256_file(path)}")
+
+
+def _published(architecture: str, options: dict[str, Any]) -> dict[str, Tensor]:
+    try:
+        if architecture.startswith(_TORCHVISION):
+            import torchvision.models as zoo
+
+            return zoo.get_model(architecture.removeprefix(_TORCHVISION), weights="DEFAULT").state_dict()
+        import timm
+
+        return timm.create_model(architecture, pretrained=True, **options).state_dict()
+    except Exception as error:  # timm, the hub and the libraries below it share no base
+        raise DataError(
+            f"init: imagenet: the weights of `{architecture}` could not be fetched ({type(error).__name__}: {error}). "
+            "With no network, download them on another machine and set init to file:<path> (.safetensors or .pth)"
+        ) from None
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from .safetensors, or from a .pth that holds tensors alone: pickled code is never run."""
+    if not path.is_file():
+        raise DataError(f"init: {path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors, pickle and zip faults share no base
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: refused: damaged, or more than plain tensors ({cause})") from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"{path}: refused: expected tensors by name, found {type(state).__name__}")
+    return state
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:
+    own = network.state_dict()
+    head = head_name(network)
+    other_shape = [name for name in own if name in state and state[name].shape != own[name].shape]
+    missing = [name for name in own if name not in state]
+    bad = [name for name in other_shape + missing if not name.startswith(f"{head}.")]
+    if bad:
+        name = bad[0]
+        found = tuple(state[name].shape) if name in state else "nothing"
+        raise DataError(
+            f"init: {origin}: not of this architecture: `{name}` should be {tuple(own[name].shape)}, found "
+            f"{found} ({len(bad)} of {len(own)} tensors do not fit)"
+        )
+    fitting = {name: state[name] for name in own if name in state and name not in other_shape}
+    network.load_state_dict(fitting, strict=False)
+    return f"{origin}: {len(fitting)} of {len(own)} tensors"
+
+
+def head_name(network: nn.Module) -> str:
+    """The name of the last linear layer: the part that a new set of classes replaces."""
+    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def layers(network: nn.Module) -> int:
+    """How many layers have a weight matrix or kernel: convolutions and linear layers."""
+    return sum(isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)) for module in network.modules())

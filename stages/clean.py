@@ -1,0 +1,375 @@
+"""raw -> samples table + rejects table.
+
+    python -m stages.clean --params datasets.camera_trap.embedded.clean --raw data/raw/camera_trap --out data/clean/camera_trap
+
+Every picture is decoded once, in parallel, to find half files and to hash it. Rows in = kept + rejected (+ merged), for
+pictures and for annotations, asserted and written to `counts.json`. A bad row is never a stop; too many of them are.
+"""
+
+import argparse
+import math
+import os
+from collections import defaultdict
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from tqdm.contrib.concurrent import process_map
+
+from stages import geometry
+from stages.command import run
+from stages.datasets import REJECT_COLUMNS, Raw, adapter
+from stages.files import DataError, new_folder, sha256_bytes, write_json
+from stages.pictures import MAX_PIXELS, Inspected, UnreadablePicture, inspect
+from stages.samples import BOX_COLUMNS, EMPTY, SAMPLES, check_tables
+from stages.settings import Record, read_params, section
+from stages.sources import open_source, unchanged
+
+
+class CleanSettings(Record):
+    annotations: tuple[str, ...] = ()  # the source's lists to read, in order; none: every list there is
+    drop_labels: tuple[str, ...] = ()  # classes to leave out, `car` for one
+    max_bad_share: float = Field(0.05, ge=0, le=1)  # of picture rows refused for a fault; above it the stage fails
+    scale_tolerance: float = Field(0.02, gt=0)  # by how much width and height may disagree on actual / listed size
+    max_pixels: int = Field(MAX_PIXELS, gt=0)  # larger pictures are refused before they are decoded
+
+
+# Reasons that are the user's choice or concern no picture row; they do not count towards `max_bad_share`.
+_NO_FAULT = {"dropped_label", "unlisted_file"}
+_DATE = (
+    r"^\s*(?P<year>\d{4})[-:/](?P<month>\d\d?)[-:/](?P<day>\d\d?)"
+    r"(?:[T ]+(?P<clock>\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(?:Z|UTC|[+-]\d\d:?\d\d)?)?\s*$"
+)
+
+
+def clean(
+    raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], settings: CleanSettings, workers: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Tables of a source -> (samples, boxes, rejects, counts). Raises DataError when nothing is left or too much is bad."""
+    pictures = raw.pictures.copy()
+    rejects = [raw.rejects]
+    pictures["path"], missing = _find_files(pictures["file_name"], files)
+    pictures = _reject(pictures, missing, "picture", "file_missing", "no such file in the source", rejects)
+
+    pictures = _inspect_all(pictures, root, files, settings.max_pixels, workers, rejects)
+    annotations = raw.annotations[raw.annotations["sample_id"].isin(pictures["sample_id"])]
+    orphans = raw.annotations.drop(annotations.index)
+    _add(orphans, "annotation", "picture_rejected", "its picture was rejected", rejects)
+
+    pictures, scales = _scales(pictures, settings.scale_tolerance, rejects)
+    annotations = _reject(
+        annotations,
+        ~annotations["sample_id"].isin(pictures["sample_id"]),
+        "annotation",
+        "picture_rejected",
+        "its picture was rejected",
+        rejects,
+    )
+    boxes = _boxes(annotations, pictures, scales, rejects)
+    refused = annotations.index[_has_place(annotations)].difference(boxes.index)
+
+    pictures = _label(pictures, annotations, boxes)
+    pictures = _reject(pictures, pictures["label"].isna(), "picture", "no_annotation", "no usable annotation", rejects)
+    dropped = pictures["label"].isin(settings.drop_labels)
+    pictures = _reject(pictures, dropped, "picture", "dropped_label", "in `drop_labels`", rejects)
+    pictures = _one_of_each(pictures, rejects)
+    live = annotations.drop(index=refused)
+    annotations = _reject(
+        live,
+        ~live["sample_id"].isin(pictures["sample_id"]),
+        "annotation",
+        "picture_rejected",
+        "its picture was rejected",
+        rejects,
+    )
+    boxes = boxes[boxes.index.isin(annotations.index)]
+
+    unlisted = sorted(_unlisted(raw, files))
+    rejects.append(
+        pd.DataFrame(
+            {
+                "kind": "file",
+                "row": unlisted,
+                "name": unlisted,
+                "reason": "unlisted_file",
+                "detail": "no annotation list names it",
+            }
+        )
+    )
+    rejected = pd.concat([table for table in rejects if len(table)] or rejects[:1], ignore_index=True)[REJECT_COLUMNS]
+    counts = _count(raw, pictures, annotations, boxes, rejected)
+    _judge(counts, settings.max_bad_share)
+    samples = _typed(pictures)[list(SAMPLES.columns)].sort_values("sample_id", ignore_index=True)
+    boxes = boxes[["sample_id", "label", *BOX_COLUMNS]].sort_values(["sample_id", *BOX_COLUMNS], ignore_index=True)
+    return *check_tables(samples, boxes), rejected, counts
+
+
+def _find_files(names: pd.Series, files: dict[str, tuple[int, str | None]]) -> tuple[pd.Series, pd.Series]:
+    """The path of each file name: as it stands, or the only path that ends with it (`images/<name>`)."""
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        by_name[PurePosixPath(path).name].append(path)
+
+    def find(name: str) -> str | None:
+        name = name.replace("\\", "/")
+        if name in files:
+            return name
+        ending = [path for path in by_name[PurePosixPath(name).name] if path.endswith("/" + name)]
+        return ending[0] if len(ending) == 1 else None
+
+    found = names.map(find)
+    return found, found.isna()
+
+
+def _inspect_one(job: tuple[str, str | None], root: Path, max_pixels: int) -> Inspected | tuple[str, str]:
+    path, sha256 = job
+    try:
+        data = (root / path).read_bytes()
+        found = inspect(data, max_pixels)
+    except UnreadablePicture as error:
+        now, failed = sha256_bytes(data), (error.reason, str(error))
+    except OSError as error:
+        return "unreadable_file", str(error)
+    else:
+        now, failed = found.sha256, None
+    if sha256 is not None and now != sha256:
+        return "altered", f"sha256 {now}, {sha256} when it was downloaded"
+    return failed or found
+
+
+def _inspect_all(
+    pictures: pd.DataFrame,
+    root: Path,
+    files: dict[str, tuple[int, str | None]],
+    max_pixels: int,
+    workers: int,
+    rejects: list[pd.DataFrame],
+) -> pd.DataFrame:
+    jobs = [(path, files[path][1]) for path in pictures["path"]]
+    look = partial(_inspect_one, root=root, max_pixels=max_pixels)
+    if workers > 1 and len(jobs) > 64:
+        chunk = max(1, min(64, len(jobs) // (4 * workers)))
+        found = process_map(look, jobs, max_workers=workers, chunksize=chunk, desc="pictures", unit="", leave=False)
+    else:
+        found = [look(job) for job in jobs]
+    bad = pd.Series([not isinstance(item, Inspected) for item in found], index=pictures.index, dtype=bool)
+    for reason in sorted({item[0] for item in found if isinstance(item, tuple)}):
+        those = [isinstance(item, tuple) and item[0] == reason for item in found]
+        details = [item[1] for item in found if isinstance(item, tuple) and item[0] == reason]
+        _add(pictures[those], "picture", reason, details, rejects)
+    good = pictures[~bad].rename(columns={"width_px": "listed_width_px", "height_px": "listed_height_px"})
+    facts = pd.DataFrame(
+        [vars(item) for item in found if isinstance(item, Inspected)],
+        index=good.index,
+        columns=list(Inspected.__dataclass_fields__),
+    )
+    return pd.concat([good, facts], axis=1)
+
+
+def _scales(pictures: pd.DataFrame, tolerance: float, rejects: list[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Actual / listed size for each picture (1 where the source lists none); those whose two scales disagree are refused."""
+    scales = pd.DataFrame(
+        {
+            "x": (pictures["width_px"] / pictures["listed_width_px"].astype(float)).fillna(1.0),
+            "y": (pictures["height_px"] / pictures["listed_height_px"].astype(float)).fillna(1.0),
+        }
+    )
+    usable = np.isfinite(scales).all(axis=1) & (scales > 0).all(axis=1)  # a listed size may be 0, negative or infinite
+    disagree = ~(usable & ((scales["x"] / scales["y"] - 1).abs() <= tolerance))
+    detail = "the file's shape is not the one that the source lists: boxes cannot be carried over"
+    pictures = _reject(pictures, disagree, "picture", "other_shape", detail, rejects)
+    return pictures, scales.loc[pictures.index].set_index(pictures["sample_id"])
+
+
+def _has_place(annotations: pd.DataFrame) -> pd.Series:
+    return annotations["has_box"].astype(bool) & (annotations["label"] != EMPTY)
+
+
+def _boxes(
+    annotations: pd.DataFrame, pictures: pd.DataFrame, scales: pd.DataFrame, rejects: list[pd.DataFrame]
+) -> pd.DataFrame:
+    """Boxes at the pictures' own scale, clipped; those that are no number, without area or outside are refused.
+
+    A refused box takes nothing from its picture's label: the class was seen, its place is unknown.
+    """
+    boxes = annotations[_has_place(annotations)].copy()
+    xywh = boxes[["x_px", "y_px", "w_px", "h_px"]].to_numpy(dtype=float)
+    finite = np.isfinite(xywh).all(axis=1)
+    boxes = _reject(boxes, pd.Series(~finite, boxes.index), "annotation", "box_not_a_number", "no finite box", rejects)
+    xywh = xywh[finite]
+    empty = (xywh[:, 2] <= 0) | (xywh[:, 3] <= 0)
+    boxes = _reject(
+        boxes, pd.Series(empty, boxes.index), "annotation", "box_without_area", "its width or height is not above 0", rejects
+    )
+    scale = scales.loc[boxes["sample_id"]]
+    size = pictures.set_index("sample_id").loc[boxes["sample_id"], ["width_px", "height_px"]].to_numpy(dtype=float)
+    xyxy = geometry.rescale(geometry.xyxy_from_xywh(xywh[~empty]), scale["x"], scale["y"])
+    clipped = geometry.clip(xyxy, size[:, 0], size[:, 1])
+    boxes[BOX_COLUMNS] = clipped
+    boxes["cut"] = np.abs(clipped - xyxy).max(axis=1, initial=0) > 1  # a pixel of rounding is no fault
+    outside = pd.Series(geometry.area(clipped) < 1, boxes.index)
+    return _reject(boxes, outside, "annotation", "box_outside", "less than 1 px² of it lies in the picture", rejects)
+
+
+def _label(pictures: pd.DataFrame, annotations: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
+    """A picture's class: that of its largest box, else the first class named for it; what was decided goes into `note`."""
+    named = annotations.assign(is_empty=annotations["label"] == EMPTY).sort_values("is_empty", kind="stable")
+    label = named.drop_duplicates("sample_id").set_index("sample_id")["label"]
+    largest = boxes.assign(area=geometry.area(boxes[BOX_COLUMNS].to_numpy(dtype=float)))
+    largest = largest.sort_values(["area", "label"], ascending=[False, True]).drop_duplicates("sample_id")
+    label = label.where(~label.index.isin(largest["sample_id"]), largest.set_index("sample_id")["label"])
+
+    classes = annotations.groupby("sample_id")["label"].agg(lambda labels: sorted(set(labels)))
+    notes: dict[str, list[str]] = defaultdict(list)
+    for sample_id, several in classes[classes.map(len) > 1].items():
+        notes[str(sample_id)].append(f"classes {', '.join(several)}: the largest box decides")
+    for sample_id in boxes.loc[boxes["cut"], "sample_id"].unique():
+        notes[sample_id].append("a box was cut at the edge")
+    boxed = annotations.loc[annotations["has_box"].astype(bool), "sample_id"]
+    for sample_id in set(boxed) - set(boxes["sample_id"]):
+        notes[sample_id].append("its box was refused, its class kept")
+    ids = pictures["sample_id"]
+    return pictures.assign(label=ids.map(label), note=ids.map(lambda sample_id: "; ".join(notes[sample_id])))
+
+
+def _one_of_each(pictures: pd.DataFrame, rejects: list[pd.DataFrame]) -> pd.DataFrame:
+    """The same bytes twice: the first id stays; with two classes none can be believed and all go."""
+    pictures = pictures.sort_values("sample_id")
+    conflict = pictures.groupby("sha256")["label"].transform("nunique") > 1
+    detail = "the same bytes stand under another id with another class"
+    pictures = _reject(pictures, conflict, "picture", "conflicting_duplicate", detail, rejects)
+    detail = "the same bytes stand under another id"
+    return _reject(pictures, pictures.duplicated("sha256"), "picture", "duplicate_content", detail, rejects)
+
+
+def _unlisted(raw: Raw, files: dict[str, tuple[int, str | None]]) -> set[str]:
+    endings = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+    on_disk = {path for path in files if PurePosixPath(path).suffix.lower() in endings}
+    named = raw.pictures["file_name"].map(str).tolist() + raw.rejects["name"].map(str).tolist()
+    listed = _find_files(pd.Series(named, dtype=str), files)[0].dropna()
+    return on_disk - set(listed)
+
+
+def _add(rows: pd.DataFrame, kind: str, reason: str, detail: str | list[str], rejects: list[pd.DataFrame]) -> None:
+    name = rows["file_name" if "file_name" in rows else "sample_id"]
+    rejects.append(pd.DataFrame({"kind": kind, "row": rows["row"], "name": name, "reason": reason, "detail": detail}))
+
+
+def _reject(
+    rows: pd.DataFrame, bad: pd.Series, kind: str, reason: str, detail: str, rejects: list[pd.DataFrame]
+) -> pd.DataFrame:
+    bad = bad.astype(bool)
+    if bad.any():
+        _add(rows[bad], kind, reason, detail, rejects)
+    return rows[~bad]
+
+
+def _typed(pictures: pd.DataFrame) -> pd.DataFrame:
+    return pictures.assign(
+        location=pictures["location"].astype("str").where(pictures["location"].notna(), None),
+        seq_id=pictures["seq_id"].where(pictures["seq_id"].notna(), pictures["sample_id"]).astype(str),
+        frame_num=pd.to_numeric(pictures["frame_num"], errors="coerce").astype("Int64"),
+        captured_at=_clock(pictures["captured_at"]),
+        given_split=pictures["given_split"].astype("str").where(pictures["given_split"].notna(), None),
+        infrared=pictures["infrared"].astype(bool),
+        **{column: pictures[column].astype("int64") for column in ("width_px", "height_px", "bytes")},
+    )
+
+
+def _clock(dates: pd.Series) -> pd.Series:
+    """Dates by the camera's clock: year first, `-`, `/` or EXIF's `:` between; a zone is left out; NaT for what is no date."""
+    found = dates.astype("str").str.extract(_DATE)
+    clock = found["clock"].where(found["clock"].notna(), "00:00:00")
+    text = found["year"] + "-" + found["month"].str.zfill(2) + "-" + found["day"].str.zfill(2) + " " + clock
+    return pd.to_datetime(text, errors="coerce", format="ISO8601").astype("datetime64[us]")
+
+
+def _count(
+    raw: Raw, pictures: pd.DataFrame, annotations: pd.DataFrame, boxes: pd.DataFrame, rejects: pd.DataFrame
+) -> dict[str, Any]:
+    """Rows in = kept + rejected (+ merged), for pictures and annotations; a difference is a fault of this program."""
+    reasons = rejects.groupby(["kind", "reason"]).size()
+    by_kind = {
+        kind: {str(reason): int(n) for (_, reason), n in reasons[reasons.index.get_level_values("kind") == kind].items()}
+        for kind in ("picture", "annotation", "file")
+    }
+    early = raw.rejects["kind"].value_counts()
+    pictures_in = len(raw.pictures) + raw.merged + int(early.get("picture", 0))
+    annotations_in = len(raw.annotations) + int(early.get("annotation", 0))
+    rejected_pictures, rejected_annotations = sum(by_kind["picture"].values()), sum(by_kind["annotation"].values())
+    if pictures_in != len(pictures) + rejected_pictures + raw.merged:
+        raise AssertionError(f"rows lost: {pictures_in} in, {len(pictures)} kept, {rejected_pictures} rejected")
+    if annotations_in != len(annotations) + rejected_annotations:
+        raise AssertionError(f"rows lost: {annotations_in} in, {len(annotations)} kept, {rejected_annotations} rejected")
+    bad = sum(n for reason, n in by_kind["picture"].items() if reason not in _NO_FAULT)
+    return {
+        "pictures": {"in": pictures_in, "kept": len(pictures), "rejected": rejected_pictures, "merged": raw.merged},
+        "annotations": {
+            "in": annotations_in,
+            "boxes": len(boxes),
+            "labels_only": len(annotations) - len(boxes),
+            "rejected": rejected_annotations,
+        },
+        "unlisted_files": sum(by_kind["file"].values()),
+        "bad_share": round(bad / max(1, pictures_in - raw.merged), 6),
+        "noted": int((pictures["note"] != "").sum()),
+        "rejected_because": by_kind,
+    }
+
+
+def _judge(counts: dict[str, Any], max_bad_share: float) -> None:
+    because = ", ".join(f"{n} {reason}" for reason, n in counts["rejected_because"]["picture"].items()) or "none rejected"
+    total, kept = counts["pictures"]["in"], counts["pictures"]["kept"]
+    if not kept:
+        raise DataError(f"no picture is left of {total} ({because}). Nothing can be trained on this source")
+    if counts["bad_share"] > max_bad_share:
+        raise DataError(
+            f"{counts['bad_share']:.1%} of {total} picture rows are bad, more than `max_bad_share` {max_bad_share:.1%} "
+            f"allows: {because}. Mend the source, or raise `clean.max_bad_share`"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="raw data -> samples table and rejects table")
+    parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
+    parser.add_argument("--raw", type=Path, required=True, help="the download stage's output")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode")
+    args = parser.parse_args()
+    settings = section(args.params, CleanSettings, read_params())
+    source = open_source(args.raw)
+    if problems := unchanged(source):
+        raise DataError(
+            f"{source.root} changed since it was read: {problems[0]} (+{len(problems) - 1} more). "
+            f"Run `dvc repro` again: it notices"
+        )
+    format_ = adapter(source.adapter)
+    raw = format_.read(source.root, source.files, settings.annotations)
+    pictures, boxes, rejects, counts = clean(raw, source.root, source.files, settings, args.workers)
+    with new_folder(args.out) as out:
+        pictures.to_parquet(out / "samples.parquet", index=False)
+        boxes.to_parquet(out / "boxes.parquet", index=False)
+        rejects.to_csv(out / "rejects.csv", index=False)
+        write_json(out / "counts.json", counts)
+        write_json(
+            out / "source.json",
+            {
+                "adapter": source.adapter,
+                "root": source.root.as_posix(),
+                "data": source.data,
+                "citation": format_.CITATION,
+                "licence": format_.LICENCE,
+            },
+        )
+    pictures_, because = counts["pictures"], counts["rejected_because"]
+    print(
+        f"{pictures_['in']} pictures in, {pictures_['kept']} kept, {pictures_['rejected']} rejected, "
+        f"{len(boxes)} boxes; reasons: {because['picture'] | because['annotation']}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

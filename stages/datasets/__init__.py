@@ -1,0 +1,69 @@
+"""One file for each source format. An adapter offers
+
+    CITATION, LICENCE   to be shown beside every figure made from the data
+    URLS                where the authors keep it, for `source: url`; empty where it cannot be fetched
+    read(root, files, annotations) -> Raw
+
+and is found by its file's name. Only `download` and `clean` import adapters.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import pandas as pd
+
+from stages.files import DataError
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A source as its authors wrote it, in tables; nothing decoded, nothing dropped in silence.
+
+    pictures     row (where in the source), sample_id, file_name, label (of the whole picture, or missing), width_px and
+                 height_px (as the source says, or missing), location, seq_id, frame_num, captured_at, given_split
+    annotations  row, sample_id, label, x_px, y_px, w_px, h_px (at the source's own scale), has_box
+    rejects      kind (picture | annotation | file), row, name, reason, detail
+    merged       picture rows that name a picture again, in a later list of the same source
+    """
+
+    pictures: pd.DataFrame
+    annotations: pd.DataFrame
+    rejects: pd.DataFrame
+    merged: int = 0
+
+
+PICTURE_COLUMNS = "row sample_id file_name label width_px height_px location seq_id frame_num captured_at given_split".split()
+ANNOTATION_COLUMNS = "row sample_id label x_px y_px w_px h_px has_box".split()
+REJECT_COLUMNS = "kind row name reason detail".split()
+
+
+class Adapter(Protocol):
+    CITATION: str
+    LICENCE: str
+    URLS: tuple[str, ...]
+
+    def read(self, root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Raw: ...
+
+
+def adapter(name: str) -> Adapter:
+    """The adapter in `stages/datasets/<name>.py`."""
+    known = [module.name for module in pkgutil.iter_modules(__path__)]
+    if name not in known:
+        raise DataError(f"no dataset adapter `{name}`. There is: {', '.join(known)}")
+    return cast(Adapter, importlib.import_module(f"stages.datasets.{name}"))
+
+
+def tables(
+    pictures: list[dict[str, object]], annotations: list[dict[str, object]], rejects: list[dict[str, object]], merged: int = 0
+) -> Raw:
+    """A Raw from rows; every column is there even when no row is."""
+    return Raw(
+        pd.DataFrame(pictures, columns=PICTURE_COLUMNS),
+        pd.DataFrame(annotations, columns=ANNOTATION_COLUMNS),
+        pd.DataFrame(rejects, columns=REJECT_COLUMNS),
+        merged,
+    )

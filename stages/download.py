@@ -1,0 +1,207 @@
+"""Source -> data/raw/<dataset>, in the authors' own format: embedded scenes, an address, or a folder of the user's own.
+
+`look` runs every time and is quick: a fingerprint of the source as it is now. `fetch` depends on it, so that a changed
+folder is read again. A folder is read in place: never altered, never copied; the output then is a list of its files.
+"""
+
+import argparse
+import contextlib
+import csv
+import hashlib
+import importlib
+import os
+import shutil
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from stages.archives import ENDINGS, require_space, unpack
+from stages.command import run
+from stages.files import MANIFEST, DataError, new_folder, read_json, sha256_bytes, sha256_file, write_json
+from stages.settings import Record, read_params, section
+from stages.sources import LISTING, SOURCE, Stat, differences, open_source, scan
+from stages.transfer import Url, file_name, retrieve
+
+LOOK_ENDING = ".look.json"  # data/raw/<dataset>.look.json stands beside data/raw/<dataset>
+
+
+class DownloadSettings(Record):
+    adapter: str  # which file of stages/datasets reads the format
+    source: str  # embedded | url | path:<folder>
+    urls: tuple[Url, ...] = ()  # with `url`: instead of the adapter's own addresses
+    embedded: dict[str, Any] = Field({})  # with `embedded`: what the renderer takes; its own record checks it
+
+    @field_validator("adapter")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        known = sorted(path.stem for path in Path(__file__).with_name("datasets").glob("[!_]*.py"))
+        if name not in known:
+            raise ValueError(f"no such adapter in stages/datasets. There is: {', '.join(known)}")
+        return name
+
+    @field_validator("source")
+    @classmethod
+    def _allowed(cls, source: str) -> str:
+        if source not in ("embedded", "url") and not (source.startswith("path:") and source[5:].strip()):
+            raise ValueError("expected `embedded`, `url` or `path:<folder>`, for instance `path:/data/cct`")
+        return source
+
+
+def _root(settings: DownloadSettings, out: Path) -> Path:
+    root, output = Path(settings.source.removeprefix("path:")).expanduser(), out.resolve()
+    if output.is_relative_to(root.resolve()) or root.resolve().is_relative_to(output):
+        raise DataError(f"{root}: lies in {out} or holds it, and {out} is written anew. Keep the data elsewhere")
+    return root
+
+
+def _fingerprint(files: dict[str, Stat]) -> str:
+    lines = (f"{path}\0{found.bytes}\0{found.mtime_ns}\n" for path, found in files.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def look(settings: DownloadSettings, out: Path) -> None:
+    """Write the fingerprint `out`, data/raw/<dataset>.look.json, and say what changed in a folder read before."""
+    if not settings.source.startswith("path:"):
+        used = settings.urls if settings.source == "url" else settings.embedded
+        plain = [url.model_dump() for url in used] if isinstance(used, tuple) else used
+        write_json(out, {"adapter": settings.adapter, "source": settings.source, "settings": plain})
+        return
+    raw = out.with_name(out.name.removesuffix(LOOK_ENDING))
+    root = _root(settings, raw)
+    files = scan(root)
+    with contextlib.suppress(DataError):  # no earlier run, or not as it left it: `fetch` writes it anew
+        before = open_source(raw)
+        new, gone, altered = map(len, differences(before, files))
+        if before.root == root and (new or gone or altered):
+            print(f"{root}: {new} files new, {gone} gone, {altered} altered since {raw} was written")
+    total = sum(found.bytes for found in files.values())
+    about = {"adapter": settings.adapter, "source": settings.source, "root": str(root.resolve())}
+    write_json(out, about | {"files": len(files), "bytes": total, "sha256": _fingerprint(files)})
+
+
+# Fetching it ---------------------------------------------------------------------------------------------------------
+
+
+def fetch(settings: DownloadSettings, where: str, dataset: str, looked: Path, out: Path, cache: Path, seed: int) -> None:
+    """Write the folder `out`: the data set, or the list of its files, and `source.json` about it.
+
+    `where` is the settings' path in params.yaml, for messages; `cache / dataset` keeps archives between runs.
+    """
+    urls: list[dict[str, Any]] = []
+    root = "."
+    with new_folder(out) as folder:
+        if settings.source == "embedded":
+            _embed(settings, where, dataset, folder, seed)
+        elif settings.source == "url":
+            urls = _fetch_all(_addresses(settings), cache / dataset, folder)
+        else:
+            root = settings.source.removeprefix("path:")
+            listed = _list(_root(settings, out), folder / LISTING, read_json(looked).get("sha256"))
+        files = scan(folder) if root == "." else listed
+        about = {"adapter": settings.adapter, "source": settings.source, "root": root}
+        data = "embedded" if settings.source == "embedded" else "your data"
+        sizes = {"files": len(files), "bytes": sum(found.bytes for found in files.values())}
+        write_json(folder / SOURCE, about | {"data": data, "urls": urls} | sizes)
+
+
+def _embed(settings: DownloadSettings, where: str, dataset: str, folder: Path, seed: int) -> None:
+    try:
+        module = importlib.import_module(f"stages.embedded.{dataset}")
+    except ModuleNotFoundError as error:
+        if error.name != f"stages.embedded.{dataset}":
+            raise
+        known = sorted(path.stem for path in Path(__file__).with_name("embedded").glob("[!_]*.py"))
+        raise DataError(f"no embedded data set `{dataset}`. There is: {', '.join(known)}") from None
+    nested: Any = settings.embedded
+    for key in reversed([*where.split("."), "embedded"]):
+        nested = {key: nested}
+    module.write(folder, section(f"{where}.embedded", module.SETTINGS, nested), seed)
+
+
+def _list(root: Path, listing: Path, looked: str | None) -> dict[str, Stat]:
+    """Write `listing`: path, bytes, mtime_ns, sha256 of each file below `root`."""
+    from tqdm import tqdm
+
+    def digest(path: str) -> str | OSError:
+        try:
+            return sha256_file(root / path)
+        except OSError as error:
+            return error
+
+    files = scan(root)
+    with ThreadPool(min(16, os.cpu_count() or 1)) as pool:
+        hashed = pool.imap(digest, files, chunksize=16)
+        digests = list(tqdm(hashed, f"reading {root}", len(files), unit="", disable=None, leave=False))
+    if unread := [error for error in digests if isinstance(error, OSError)]:
+        shown = "; ".join(f"{error.filename}: {error.strerror}" for error in unread[:5])
+        raise DataError(f"{root}: {len(unread)} of {len(files)} files cannot be read: {shown}. Allow it, or remove them")
+    if scan(root) != files or looked not in (None, _fingerprint(files)):
+        raise DataError(f"{root}: changed while it was read. Run `dvc repro` again when nothing writes to it")
+    with listing.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")  # names may hold line breaks
+        writer.writerow(("path", "bytes", "mtime_ns", "sha256"))
+        writer.writerows((path, *files[path], sha256) for path, sha256 in zip(files, digests, strict=True))
+    return files
+
+
+def _addresses(settings: DownloadSettings) -> tuple[Url, ...]:
+    from stages.datasets import adapter  # not above: it imports pandas, and `look` is quick
+
+    if urls := settings.urls or tuple(Url(url=url) for url in adapter(settings.adapter).URLS):
+        return urls
+    raise DataError(
+        f"{settings.adapter}: no public address is known. Get the data from its authors (CITATION in "
+        f"stages/datasets/{settings.adapter}.py) and set `source: path:<folder>`, or give `urls`"
+    )
+
+
+def _fetch_all(urls: tuple[Url, ...], cache: Path, folder: Path) -> list[dict[str, Any]]:
+    """Download each address into `cache`, unpack or place it in `folder`; return what `source.json` says of them."""
+    cache.mkdir(parents=True, exist_ok=True)
+    about, taken = [], {SOURCE, MANIFEST}
+    for number, url in enumerate(urls):
+        name = file_name(url.url)
+        kept = cache / f"{sha256_bytes(url.url.encode())[:8]}-{name}"  # two addresses may end in one name
+        sha256 = retrieve(url, kept)
+        about.append({"url": url.url, "sha256": sha256, "bytes": kept.stat().st_size})
+        part = folder / f".{number}"  # below `folder`, so that what a kill leaves is removed with it
+        if name.lower().endswith(ENDINGS):
+            unpack(kept, part)
+        else:
+            part.mkdir()
+            require_space(folder, kept.stat().st_size, f"copying {kept}")
+            shutil.copyfile(kept, part / name)
+        for path in scan(part):
+            if path.casefold() in taken:
+                raise DataError(f"{url.url}: {path!r} is also in an earlier archive, or is a name that is kept")
+            taken.add(path.casefold())
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(part / path, folder / path)
+        shutil.rmtree(part)
+    return about
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="source -> data/raw/<dataset>, in the authors' own format")
+    commands = parser.add_subparsers(dest="command", required=True)
+    looks = commands.add_parser("look", help="a fingerprint of the source as it is now")
+    fetches = commands.add_parser("fetch", help="the data, or the list of a folder's files")
+    for command in (looks, fetches):
+        command.add_argument("--params", required=True, help="path of the settings in params.yaml")
+        command.add_argument("--out", type=Path, required=True, help="look: file to write; fetch: folder to write")
+    fetches.add_argument("--look", type=Path, required=True, help="what `look` wrote")
+    fetches.add_argument("--dataset", required=True, help="name; of the renderer too, for `source: embedded`")
+    fetches.add_argument("--cache", type=Path, default=Path(".work/downloads"), help="keeps downloads between runs")
+    fetches.add_argument("--seed", type=int, required=True, help="of the embedded data")
+    args = parser.parse_args()
+    settings = section(args.params, DownloadSettings, read_params())
+    if args.command == "look":
+        look(settings, args.out)
+    else:
+        fetch(settings, args.params, args.dataset, args.look, args.out, args.cache, args.seed)
+
+
+if __name__ == "__main__":
+    run(main)

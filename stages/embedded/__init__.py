@@ -1,0 +1,18 @@
+"""The embedded data: pictures of animals and people that are drawn, so that every study runs without a download.
+
+    skeleton.py        joints, tapered limbs, the camera's view of them
+    coats.py           colours of a body's parts, and markings
+    quadrupeds.py      four-legged species by their proportions, and their postures and gaits
+    birds.py           the same for birds
+    people.py          the same for people, with the 16 joints of MPII
+    figures.py         all of these by name; pose(figure, posture, phase)
+    drawing.py         a posed body as a patch with its exact box
+    places.py          what a fixed camera looks at: ground, plants, stones, distance
+    scenes.py          light, figures, shadows, what hides them, blur and noise: one picture
+    camera_trap.py     the camera-trap dataset, in the format of Caltech Camera Traps
+    planted_faults.py  the faults in it, at known counts
+
+A pose is a pure function of figure, posture (or gait) and phase, and a picture one of place, light and actors, so a
+clip is the same scene at successive phases. Figures, places and light were settled before any model saw them, and are
+not to be tuned to one.
+"""

@@ -1,0 +1,172 @@
+"""Whole-or-nothing outputs, their sha256 manifests, and seeds.
+
+Every output of a stage is written under a temporary name beside its target and moved into place when it is complete, so
+that a killed stage never leaves a half-written file under a final name. A folder gets a `manifest.json` that names every
+file in it with its size and sha256: DVC trusts its cache by file mode and does not see altered bytes; `stages.verify` does.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+
+class DataError(Exception):
+    """A fault of the data, the settings or the machine that the user can mend. Its text is the whole message."""
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seed_from(*parts: object) -> int:
+    """A 63-bit seed from values, the same on every machine and in every process (unlike `hash`)."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    # The leading dot keeps the temporary name out of git (.gitignore: `.*.partial-*`) and out of DVC (.dvcignore).
+    return path.with_name(f".{path.name}.partial-{os.getpid()}")
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; when the block succeeds, what was written there replaces `path` in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder; when the block succeeds it gets its manifest and replaces `path`.
+
+    The old folder stays until the new one is complete. A folder cannot be swapped in one step, so a kill in the instant
+    between the two renames leaves no folder at `path`, never a mixed one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = _beside(path), path.with_name(f".{path.name}.partial-old-{os.getpid()}")
+    for leftover in path.parent.glob(f".{path.name}.partial-*"):
+        if not is_running(leftover.name.rsplit("-", 1)[1]):
+            shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        write_manifest(temporary)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def is_running(pid: str) -> bool:
+    if not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    with new_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with sorted keys kept in the given order. NaN and infinities are refused before `path` is touched."""
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise DataError(f"{path}: not written, {_not_finite(value)} is not a finite number ({error})") from error
+    write_text(path, text + "\n")
+
+
+def _not_finite(value: Any, path: str = "") -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return path or "the value"
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for key, item in items if (found := _not_finite(item, f"{path}.{key}".lstrip(".")))), "")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a malformed file is a DataError that names the file, the line and the column."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. `dvc repro` rebuilds it if a stage makes it") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not JSON: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: line {error.lineno}, column {error.colno}: malformed JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists nested without end
+        raise DataError(f"{path}: malformed JSON: {error}") from None
+
+
+def describe_files(root: Path) -> dict[str, dict[str, Any]]:
+    """{relative path: {bytes, sha256}} of every file below `root`, sorted; the manifest itself left out."""
+    paths = sorted(path for path in root.rglob("*") if path.is_file() and path != root / MANIFEST)
+    return {path.relative_to(root).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_file(path)} for path in paths}
+
+
+def write_manifest(folder: Path) -> None:
+    write_json(folder / MANIFEST, describe_files(folder))
+
+
+def check_manifest(folder: Path) -> list[str]:
+    """What is wrong with a folder against its manifest, a sentence each; empty when all is well."""
+    if not (folder / MANIFEST).is_file():
+        return [f"{folder}: no {MANIFEST}"]
+    listed = read_json(folder / MANIFEST)
+    problems = []
+    for name, expected in listed.items():
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{path}: missing")
+        elif path.stat().st_size != expected["bytes"]:
+            problems.append(f"{path}: {path.stat().st_size} bytes, {expected['bytes']} when it was written")
+        elif (found := sha256_file(path)) != expected["sha256"]:
+            problems.append(f"{path}: altered: sha256 {found}, {expected['sha256']} when it was written")
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST}
+    return problems + [f"{folder / name}: not in the manifest" for name in sorted(present - set(listed))]
+
+
+def require_manifest(folder: Path) -> None:
+    """Refuse a folder that is not as its stage left it."""
+    if problems := check_manifest(folder):
+        shown = "\n  ".join(problems[:5])
+        raise DataError(
+            f"{folder} is not as its stage left it:\n  {shown}\n"
+            f"Remove {folder} and the altered cache object (`dvc gc -w` or `rm -rf .dvc/cache`), then run `dvc repro`"
+        )

@@ -1,0 +1,147 @@
+"""Pictures for a network: decoded once, resized, augmented by a seed of their own, batched.
+
+What a picture becomes depends on (seed, epoch, picture) alone: the same with 0, 2 or 4 workers, and after a resume.
+Letters: B pictures of a batch, P picture side in px.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+
+from stages.files import DataError, seed_from, sha256_bytes
+from stages.pictures import RGB, UnreadablePicture, decode, resize
+from stages.settings import Record
+
+
+class LoadSettings(Record):
+    image_px: int = Field(gt=0)  # pictures are squeezed to a square of this side, as the document has it
+    flip: bool = False  # in training: mirror left and right, every other time
+    zoom: float = Field(1.0, ge=1)  # in training: zoom in by 1 to this factor, about a random point
+    rotate_deg: float = Field(0, ge=0)  # in training: turn by up to this, either way
+    light: float = Field(0, ge=0, lt=1)  # in training: change brightness and contrast by up to this share
+    cache_gb: float = Field(2.0, ge=0)  # decoded pictures are kept in memory when they all fit in this
+    workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
+
+
+class Pictures(Dataset[tuple[Tensor, int, int]]):
+    """Item (epoch, i) -> (uint8 (P, P, 3) RGB, class index, i). A file that changed since `clean` is refused by its sha256."""
+
+    def __init__(
+        self, pictures: pd.DataFrame, root: Path, classes: tuple[str, ...], settings: LoadSettings, seed: int, training: bool
+    ) -> None:
+        index = {label: number for number, label in enumerate(classes)}
+        self.paths = pictures["path"].tolist()
+        self.sha256 = pictures["sha256"].tolist()
+        self.ids = pictures["sample_id"].tolist()
+        # A class that the model does not know (only ever at prediction) has no index.
+        self.targets = [index.get(label, -1) for label in pictures["label"]]
+        self.root, self.settings, self.seed, self.training = root, settings, seed, training
+        side_px = settings.image_px
+        needed = len(self.paths) * side_px * side_px * 3
+        # In shared memory, so that every worker process fills and reads the same copy.
+        keep = needed <= settings.cache_gb * 2**30
+        self.cache = torch.empty((len(self.paths), side_px, side_px, 3), dtype=torch.uint8).share_memory_() if keep else None
+        self.cached = torch.zeros(len(self.paths) if keep else 0, dtype=torch.bool).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
+        epoch, i = key
+        rgb = self.picture(i)
+        if self.training:
+            rgb = augmented(rgb, self.settings, np.random.default_rng(seed_from(self.seed, epoch, self.ids[i])))
+        return torch.from_numpy(rgb), self.targets[i], i
+
+    def picture(self, i: int) -> RGB:
+        if self.cache is not None and self.cached[i]:
+            return self.cache[i].numpy()
+        path = self.root / self.paths[i]
+        try:
+            data = path.read_bytes()
+            if sha256_bytes(data) != self.sha256[i]:
+                raise DataError(f"{path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
+            rgb, _ = decode(data, self.settings.image_px)
+        except (OSError, UnreadablePicture) as error:
+            raise DataError(f"{path}: cannot be read any more: {error}") from None
+        rgb = resize(rgb, self.settings.image_px, self.settings.image_px)
+        if self.cache is not None:
+            self.cache[i] = torch.from_numpy(rgb)
+            self.cached[i] = True
+        return rgb
+
+
+def augmented(rgb: RGB, settings: LoadSettings, rng: np.random.Generator) -> RGB:
+    """(P, P, 3) -> (P, P, 3): one affine warp (mirror, zoom, turn) and a change of light."""
+    side = rgb.shape[0]
+    flip = settings.flip and rng.random() < 0.5
+    zoom, angle = rng.uniform(1, settings.zoom), np.deg2rad(rng.uniform(-1, 1) * settings.rotate_deg)
+    shift = rng.uniform(-1, 1, 2) * (zoom - 1) / 2 * side
+    gain, bias = rng.uniform(-1, 1, 2) * settings.light
+    if zoom != 1 or angle:
+        cos, sin, centre = zoom * np.cos(angle), zoom * np.sin(angle), (side - 1) / 2
+        matrix = np.array([[cos, -sin, 0], [sin, cos, 0]])
+        matrix[:, 2] = centre - matrix[:, :2] @ [centre, centre] + shift
+        rgb = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    if flip:
+        rgb = np.ascontiguousarray(rgb[:, ::-1])
+    if settings.light:
+        rgb = cv2.LUT(rgb, np.clip(np.arange(256) * (1 + gain) + 128 * bias, 0, 255).astype(np.uint8))
+    return rgb
+
+
+class Shuffled(Sampler[tuple[int, int]]):
+    """(epoch, i) for each item, in an order that the seed and the epoch decide. Lightning calls `set_epoch`."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed, self.epoch = size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng(seed_from(self.seed, "order", self.epoch)).permutation(self.size)
+        return ((self.epoch, int(i)) for i in order)
+
+
+class InOrder(Sampler[tuple[int, int]]):
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((0, i) for i in range(self.size))
+
+
+def loader(pictures: Pictures, batch_size: int, shuffle_seed: int | None = None) -> DataLoader[Any]:
+    """Batches of (uint8 (B, P, P, 3), class index (B,), item (B,)); shuffled when a seed is given, else in order."""
+    sampler = InOrder(len(pictures)) if shuffle_seed is None else Shuffled(len(pictures), shuffle_seed)
+    asked = pictures.settings.workers
+    workers = default_workers() if asked is None else asked
+    alone = shuffle_seed is not None and len(pictures) % batch_size == 1  # batch norm cannot train on one picture
+    return DataLoader(
+        pictures,
+        batch_sampler=BatchSampler(sampler, batch_size, drop_last=alone),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def default_workers() -> int:
+    """Loader processes: none beside a CPU that trains with all its cores, else one a core up to 16."""
+    return min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0

@@ -1,0 +1,55 @@
+"""One file for each model family, found by its name. A family offers
+
+    SETTINGS                                     its record of settings
+    train(settings, job) -> Trained              trains and leaves weights and model.json in `job.out`
+    predict(folder, pictures, root, batch_size) -> predictions     as `stages.predictions` describes
+
+Families are imported only when asked for: torch takes seconds.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pandas as pd
+
+from stages.files import DataError
+from stages.settings import Record
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a family is given to train from. `train` and `val` are samples tables; paths in them start at `root`."""
+
+    train: pd.DataFrame
+    val: pd.DataFrame
+    classes: tuple[str, ...]
+    root: Path
+    data: str  # "embedded" or "your data"
+    seed: int
+    work: Path  # resume state of this very job; kept over a kill, removed when training ends
+    models: Path  # where other trained models lie, for `init: model:<name>`
+    out: Path  # an empty folder to fill
+
+
+@dataclass(frozen=True)
+class Trained:
+    cost: dict[str, Any]  # measured: parameters, layers, megabytes, train_seconds, ms_an_image, ...
+    curve: pd.DataFrame  # a row for each epoch
+
+
+class Family(Protocol):
+    SETTINGS: type[Record]
+    train: Callable[[Any, Job], Trained]
+    predict: Callable[[Path, pd.DataFrame, Path, int], pd.DataFrame]
+
+
+def family(name: str) -> Family:
+    """The family in `stages/networks/<name>.py`."""
+    known = [module.name for module in pkgutil.iter_modules(__path__)]
+    if name not in known:
+        raise DataError(f"no model family `{name}`. There is: {', '.join(known)}")
+    return cast(Family, importlib.import_module(f"stages.networks.{name}"))

@@ -1,0 +1,139 @@
+"""The image family: one class for a whole picture. AlexNet, VGG19, ResNeXt50, and any network of timm or torchvision."""
+
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors.torch
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from stages import backbones
+from stages.files import DataError, read_json, require_manifest, write_json
+from stages.fit import Classifier, FitSettings, fit
+from stages.loading import LoadSettings, Pictures, loader
+from stages.networks import Job, Trained
+
+
+class ImageSettings(FitSettings, LoadSettings):
+    architecture: str  # a timm name, or torchvision/<name>
+    options: dict[str, Any] = Field({})  # arguments of the network's builder; `width` narrows AlexNet and VGG
+    init: str = "scratch"  # scratch | imagenet | file:<path> | model:<name>
+
+    @field_validator("init")
+    @classmethod
+    def _known_init(cls, init: str) -> str:
+        kind, colon, value = init.partition(":")
+        if (kind in ("scratch", "imagenet") and not colon) or (kind in ("file", "model") and value):
+            return init
+        raise ValueError("allowed: scratch, imagenet, file:<path>, model:<name>")
+
+
+SETTINGS = ImageSettings
+
+
+def train(settings: ImageSettings, job: Job) -> Trained:
+    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `predict` needs."""
+    torch.manual_seed(job.seed)
+    network = backbones.build(settings.architecture, settings.options, len(job.classes))
+    started_from = backbones.initialise(network, settings.architecture, settings.options, settings.init, job.models)
+    mean, std = backbones.preprocessing(network)
+
+    train_set = Pictures(job.train, job.root, job.classes, settings, job.seed, training=True)
+    val_set = Pictures(job.val, job.root, job.classes, settings, job.seed, training=False)
+    module = Classifier(network, mean, std, settings, train_set.ids)
+    best, curve, facts = fit(
+        module,
+        loader(train_set, settings.batch_size, shuffle_seed=job.seed),
+        loader(val_set, settings.batch_size),
+        settings,
+        job.seed,
+        job.work,
+    )
+    network.load_state_dict(best)
+    weights = job.out / "weights.safetensors"
+    safetensors.torch.save_file(best, weights)
+    card = {
+        "family": "image",
+        "architecture": settings.architecture,
+        "options": settings.options,
+        "as_built": as_built(settings),
+        "classes": list(job.classes),
+        "image_px": settings.image_px,
+        "mean": list(mean),
+        "std": list(std),
+        "init": settings.init,
+        "started_from": started_from,
+        "trained_on": {"data": job.data, "train": len(job.train), "val": len(job.val), "seed": job.seed},
+        "settings": settings.model_dump(),
+    }
+    write_json(job.out / "model.json", card)
+    cost = {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "layers": backbones.layers(network),
+        "megabytes": round(weights.stat().st_size / 1e6, 3),
+        **facts,
+        "ms_an_image": _milliseconds(network, settings.image_px),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
+    }
+    return Trained(cost, curve)
+
+
+def as_built(settings: ImageSettings) -> str:
+    """The architecture as it was built, in a line: name, what was narrowed, input size."""
+    options = ", ".join(f"{name}={value}" for name, value in settings.options.items())
+    return f"{settings.architecture}{f' ({options})' if options else ''} at {settings.image_px} px, {settings.init}"
+
+
+def _milliseconds(network: nn.Module, side_px: int, runs: int = 10) -> float:
+    """Median forward pass of one picture on the device at hand, in ms; decoding is not in it."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = network.eval().to(device)
+    picture = torch.zeros(1, 3, side_px, side_px, device=device)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(runs + 2):
+            start = time.perf_counter()
+            network(picture)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - start)
+    return round(sorted(seconds[2:])[runs // 2] * 1000, 3)
+
+
+def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained network in evaluation mode and its model.json. Altered or truncated files are refused by their sha256."""
+    require_manifest(folder)
+    card = read_json(folder / "model.json")
+    network = backbones.build(card["architecture"], card["options"], len(card["classes"]))
+    state = backbones.read_weights(folder / "weights.safetensors")
+    own = network.state_dict()
+    for name in own.keys() | state.keys():
+        shapes = [tuple(tensors[name].shape) if name in tensors else "absent" for tensors in (own, state)]
+        if shapes[0] != shapes[1]:
+            raise DataError(f"{folder}: `{name}` is {shapes[1]} in the file, {shapes[0]} in {card['as_built']}")
+    network.load_state_dict(state)
+    return network.eval(), card
+
+
+@torch.inference_mode()
+def predict(folder: Path, pictures: pd.DataFrame, root: Path, batch_size: int = 64) -> pd.DataFrame:
+    """Probabilities of every class for every picture: a predictions table of task `class`, in the pictures' order."""
+    network, card = load(folder)
+    classes = tuple(card["classes"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    settings = ImageSettings.model_validate(card["settings"] | {"cache_gb": 0.0, "workers": None})
+    module = Classifier(network, tuple(card["mean"]), tuple(card["std"]), settings, []).to(device).eval()
+    data = Pictures(pictures, root, classes, settings, seed=0, training=False)
+    scores: list[Tensor] = []
+    for batch, _targets, _items in loader(data, batch_size):
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            logits = module(batch.to(device))
+        scores.append(logits.float().softmax(1).cpu())
+    table = torch.cat(scores).double().numpy() if scores else torch.empty(0, len(classes)).double().numpy()
+    wide = pd.DataFrame(table, index=pd.Index(data.ids, name="sample_id"), columns=pd.Index(classes, name="label"))
+    long = wide.stack().rename("score").reset_index()
+    return long.assign(task="class")[["sample_id", "task", "label", "score"]]

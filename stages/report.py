@@ -1,0 +1,132 @@
+"""Everything measured of one data set -> reports/<dataset>/index.html: plain tables and pictures, to be read offline.
+
+    python -m stages.report --dataset camera_trap --clean data/clean/camera_trap --splits data/splits/camera_trap \
+        --metrics metrics/camera_trap --predictions data/predictions/camera_trap --out reports/camera_trap
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import matplotlib
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from stages.command import run
+from stages.files import new_folder, read_json, require_manifest, seed_from
+from stages.pictures import decode
+from stages.samples import BOX_COLUMNS, SEEN, UNSEEN, Samples, read_samples
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+THUMBNAIL_PX = 240
+PER_CLASS, MISTAKES = 2, 12  # pictures shown for each class; mistakes shown of the best model
+
+
+def read_metrics(folder: Path) -> dict[str, dict[str, Any]]:
+    """{model: its headline, with `cost` inside}, in the order of the models' names."""
+    models = {}
+    for path in sorted(folder.glob("*.json")):
+        if not path.name.endswith(".cost.json"):
+            cost = folder / f"{path.stem}.cost.json"
+            models[path.stem] = read_json(path) | {"cost": read_json(cost) if cost.exists() else {}}
+    return models
+
+
+def thumbnail(samples: Samples, sample_id: str, out: Path) -> str:
+    """Write a picture with its true boxes, small; returns the file's name. Names are numbered: ids may hold anything."""
+    row = samples.pictures.set_index("sample_id").loc[sample_id]
+    rgb, (width, _) = decode((samples.root / row["path"]).read_bytes(), THUMBNAIL_PX)
+    scale = THUMBNAIL_PX / rgb.shape[1]
+    rgb = cv2.resize(rgb, (THUMBNAIL_PX, max(1, round(rgb.shape[0] * scale))), interpolation=cv2.INTER_AREA)
+    boxes = samples.boxes.loc[samples.boxes["sample_id"] == sample_id, BOX_COLUMNS].to_numpy() * (THUMBNAIL_PX / width)
+    for x_min, y_min, x_max, y_max in boxes.round().astype(int).tolist():
+        cv2.rectangle(rgb, (x_min, y_min), (x_max, y_max), (255, 200, 0), 1)
+    name = f"{row['sha256'][:20]}.jpg"
+    Image.fromarray(rgb).save(out / name, quality=85)
+    return name
+
+
+def gallery(samples: Samples, seed: int, out: Path) -> list[dict[str, str]]:
+    """A few pictures of each class, chosen by seed, their boxes drawn."""
+    pictures = samples.pictures.assign(turn=[seed_from(seed, sample_id) for sample_id in samples.pictures["sample_id"]])
+    chosen = pictures.sort_values(["label", "turn"]).groupby("label").head(PER_CLASS)
+    return [
+        {"file": thumbnail(samples, row.sample_id, out), "text": f"{row.label}, location {row.location}"}
+        for row in chosen.itertuples()
+    ]
+
+
+def mistakes(samples: Samples, answers: pd.DataFrame, out: Path) -> list[dict[str, str]]:
+    """The pictures that a model got wrong with most confidence."""
+    wrong = answers[answers["actual"] != answers["predicted"]].sort_values("score", ascending=False).head(MISTAKES)
+    return [
+        {"file": thumbnail(samples, row.sample_id, out), "text": f"{row.actual}, called {row.predicted} ({row.score:.2f})"}
+        for row in wrong.itertuples()
+    ]
+
+
+def chart(models: dict[str, dict[str, Any]], out: Path) -> None:
+    """Macro F1 of every model on seen and unseen locations, with intervals, as an SVG."""
+    shown = [name for name, found in models.items() if SEEN in found or UNSEEN in found]
+    figure, axes = plt.subplots(figsize=(8, 0.7 + 0.55 * len(shown)))
+    for offset, part, colour in ((-0.15, SEEN, "#2a6f97"), (0.15, UNSEEN, "#d1603d")):
+        rows = [(place, models[name][part]) for place, name in enumerate(shown) if part in models[name]]
+        middle = np.array([found["f1_macro"] for _, found in rows])
+        error = np.abs(np.array([[f["f1_macro_low"], f["f1_macro_high"]] for _, f in rows]).T - middle) if rows else None
+        axes.errorbar(middle, [place + offset for place, _ in rows], xerr=error, fmt="o", color=colour, label=part, capsize=3)
+    axes.set(xlim=(0, 1), xlabel="macro F1, 95 % interval", yticks=range(len(shown)), yticklabels=shown)
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(loc="lower right", frameon=False)
+    figure.savefig(out, bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="everything measured of one data set -> a page")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
+    parser.add_argument("--splits", type=Path, required=True, help="the split stage's output")
+    parser.add_argument("--metrics", type=Path, required=True, help="folder with a JSON for each model")
+    parser.add_argument("--predictions", type=Path, required=True, help="folder with a folder for each model")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    matplotlib.rcParams["svg.hashsalt"] = "ethogram"  # else the same chart differs in every run
+    for folder in (args.clean, args.splits):
+        require_manifest(folder)
+    samples, source, counts = (
+        read_samples(args.clean),
+        read_json(args.clean / "source.json"),
+        read_json(args.clean / "counts.json"),
+    )
+    splits, models = read_json(args.splits / "report.json"), read_metrics(args.metrics)
+    judged = {name: found[UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found}
+    best = max(judged, key=lambda name: judged[name], default=None)
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    ).get_template("report.html")
+    with new_folder(args.out) as out:
+        (out / "pictures").mkdir()
+        chart(models, out / "chart.svg")
+        wrong = []
+        if best:
+            folder = args.predictions / best
+            require_manifest(folder)
+            answers = pd.read_parquet(folder / "answers.parquet")
+            wrong = mistakes(samples, answers[answers["part"] == UNSEEN], out / "pictures")
+        page = template.render(
+            dataset=args.dataset, source=source, counts=counts, splits=splits, models=models, best=best, mistakes=wrong,
+            gallery=gallery(samples, 0, out / "pictures"),
+            labels=sorted(samples.pictures["label"].unique()),
+        )  # fmt: skip
+        (out / "index.html").write_text(page, encoding="utf-8")
+    print(f"report: {args.out / 'index.html'}")
+
+
+if __name__ == "__main__":
+    run(main)

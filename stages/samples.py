@@ -1,0 +1,89 @@
+"""The samples table: what every stage after `clean` knows of a dataset, whatever format its authors used.
+
+`data/clean/<dataset>/` holds
+    samples.parquet   a row for each picture kept
+    boxes.parquet     a row for each box kept
+    rejects.csv       a row for each source row refused, with its reason
+    source.json       where the pictures lie (`root`), the adapter, the licence, and what was counted
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaErrors
+
+from stages.files import DataError, read_json
+
+EMPTY = "empty"  # the label of a picture with nothing in it
+TRAIN, VAL, TEST, SEEN, UNSEEN, UNUSED = "train", "val", "test", "seen", "unseen", "unused"  # parts of a split
+
+SAMPLES = pa.DataFrameSchema(
+    {
+        "sample_id": pa.Column(str, unique=True),
+        "path": pa.Column(str),  # relative to the source's root, with /
+        "label": pa.Column(str),  # the class of the largest box, or the picture's own; EMPTY for none
+        "location": pa.Column(str, nullable=True),  # the camera's site
+        "seq_id": pa.Column(str),  # the burst; the sample's own id where the source has none
+        "frame_num": pa.Column("Int64", nullable=True),  # place in the burst, from the source
+        "captured_at": pa.Column("datetime64[us]", nullable=True),  # the camera's clock, no zone
+        "given_split": pa.Column(str, nullable=True),  # the source's own list: JSON file stem, or the CSV's column
+        "width_px": pa.Column(int, pa.Check.gt(0)),  # of the picture the right way up
+        "height_px": pa.Column(int, pa.Check.gt(0)),
+        "infrared": pa.Column(bool),  # a picture without colour: taken by night
+        "bytes": pa.Column(int, pa.Check.gt(0)),
+        "sha256": pa.Column(str, pa.Check.str_length(64, 64)),
+        "phash": pa.Column(str, pa.Check.str_length(16, 16)),  # 64-bit perceptual hash, hexadecimal
+        "note": pa.Column(str),  # what was decided for this row, in words; empty mostly
+    },
+    strict=True,
+)
+
+BOXES = pa.DataFrameSchema(
+    {
+        "sample_id": pa.Column(str),
+        "label": pa.Column(str),
+        "x_min_px": pa.Column(float, pa.Check.ge(0)),  # in the picture the right way up, at its own size
+        "y_min_px": pa.Column(float, pa.Check.ge(0)),
+        "x_max_px": pa.Column(float),
+        "y_max_px": pa.Column(float),
+    },
+    checks=[
+        pa.Check(lambda boxes: boxes["x_max_px"] > boxes["x_min_px"], error="a box has no width"),
+        pa.Check(lambda boxes: boxes["y_max_px"] > boxes["y_min_px"], error="a box has no height"),
+    ],
+    strict=True,
+)
+
+BOX_COLUMNS = ["x_min_px", "y_min_px", "x_max_px", "y_max_px"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A cleaned dataset. `pictures` and `boxes` follow SAMPLES and BOXES; `root` is where `path` starts."""
+
+    pictures: pd.DataFrame
+    boxes: pd.DataFrame
+    root: Path
+    data: str  # "embedded" or "your data": what figures made from it are labelled
+
+
+def check_tables(pictures: pd.DataFrame, boxes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with their columns checked and typed. Raises DataError that names the column, row and value."""
+    try:
+        pictures = SAMPLES.validate(pictures, lazy=True)
+        boxes = BOXES.validate(boxes, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases[["column", "check", "index", "failure_case"]].head(5)
+        raise DataError(f"the samples table breaks its own rules:\n{cases.to_string(index=False)}") from None
+    if strangers := sorted(set(boxes["sample_id"]) - set(pictures["sample_id"])):
+        raise DataError(f"boxes of pictures that are not in the samples table: {strangers[:5]}")
+    return pictures, boxes
+
+
+def read_samples(folder: Path) -> Samples:
+    """Read `data/clean/<dataset>`."""
+    source = read_json(folder / "source.json")
+    pictures, boxes = check_tables(pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "boxes.parquet"))
+    return Samples(pictures, boxes, Path(source["root"]), source["data"])

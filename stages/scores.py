@@ -1,0 +1,107 @@
+"""Metrics as named pure functions over confusion counts.
+
+Letters: C classes, G groups (sequences), R bootstrap draws. A confusion array is (..., C, C): row = true class, column =
+predicted class.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Counts = NDArray[np.float64]
+
+
+def confusion(actual: pd.Series, predicted: pd.Series, classes: list[str]) -> Counts:
+    """Counts (C, C) of true against predicted class. Raises ValueError for a class that is not in `classes`."""
+    index = {label: number for number, label in enumerate(classes)}
+    rows, columns = actual.map(index), predicted.map(index)
+    if rows.isna().any() or columns.isna().any():
+        raise ValueError("a class is not among those to count")
+    flat = rows.to_numpy(dtype=int) * len(classes) + columns.to_numpy(dtype=int)
+    return np.bincount(flat, minlength=len(classes) ** 2).reshape(len(classes), -1).astype(float)
+
+
+def precision_recall_f1(counts: Counts) -> tuple[Counts, Counts, Counts]:
+    """(..., C, C) -> three arrays (..., C); 0 where a class is never predicted or never true."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    predicted, actual = counts.sum(-2), counts.sum(-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts = hits / predicted, hits / actual, 2 * hits / (predicted + actual)
+    precision, recall, f1 = (np.nan_to_num(part) for part in parts)
+    return precision, recall, f1
+
+
+def f1_macro(counts: Counts) -> NDArray[np.float64]:
+    """Mean F1 over the classes that occur: (..., C, C) -> (...). Classes without a true item have no say."""
+    occurs = counts.sum(-1) > 0
+    _, _, f1 = precision_recall_f1(counts)
+    return (f1 * occurs).sum(-1) / np.maximum(occurs.sum(-1), 1)
+
+
+def accuracy(counts: Counts) -> NDArray[np.float64]:
+    """Share of right answers: (..., C, C) -> (...)."""
+    return np.trace(counts, axis1=-2, axis2=-1) / counts.sum((-2, -1))
+
+
+def bootstrap(counts_by_group: Counts, draws: int, seed: int) -> Counts:
+    """Confusion counts (R, C, C) of `draws` resamples of whole groups, from the groups' own counts (G, C, C).
+
+    Pictures of one sequence are alike, so sequences are drawn, not pictures: drawing pictures makes intervals too narrow.
+    """
+    groups = len(counts_by_group)
+    rng = np.random.default_rng(seed)
+    flat = counts_by_group.reshape(groups, -1)
+    drawn = [
+        rng.multinomial(groups, np.full(groups, 1 / groups), size=size) @ flat
+        for size in _blocks(draws, max(1, 20_000_000 // groups))
+    ]
+    return np.concatenate(drawn).reshape(draws, *counts_by_group.shape[1:])
+
+
+def _blocks(total: int, size: int) -> list[int]:
+    return [min(size, total - start) for start in range(0, total, size)]
+
+
+def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """The central `level` of values: two-sided percentile interval."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def headline(table: pd.DataFrame, classes: list[str], majority: str, draws: int, seed: int) -> dict[str, Any]:
+    """The headline of one subset: n, macro F1 with its 95 % interval, accuracy, and the baseline.
+
+    `table` has `actual`, `predicted` and `seq_id`. `majority` is train's commonest class; always to say it has that accuracy.
+    """
+    index = {label: number for number, label in enumerate(classes)}
+    groups, _ = pd.factorize(table["seq_id"], sort=True)
+    by_group = np.zeros((groups.max() + 1, len(classes), len(classes)))
+    np.add.at(by_group, (groups, table["actual"].map(index), table["predicted"].map(index)), 1)
+    counts = by_group.sum(0)
+    low, high = interval(f1_macro(bootstrap(by_group, draws, seed)))
+    return {
+        "n": len(table),
+        "f1_macro": float(f1_macro(counts)),
+        "f1_macro_low": low,
+        "f1_macro_high": high,
+        "accuracy": float(accuracy(counts)),
+        "majority": float((table["actual"] == majority).mean()),
+    }
+
+
+def per_class(table: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    """A row for each class: n true, n predicted, precision, recall, F1. `table` has `actual` and `predicted`."""
+    counts = confusion(table["actual"], table["predicted"], classes)
+    precision, recall, f1 = precision_recall_f1(counts)
+    return pd.DataFrame(
+        {
+            "label": classes,
+            "n": counts.sum(1).astype(int),
+            "predicted": counts.sum(0).astype(int),
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+        }
+    )

@@ -1,0 +1,92 @@
+"""A downloaded data set, for its readers: which files it has and where they lie."""
+
+import csv
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.files import MANIFEST, DataError, read_json, require_manifest
+
+SOURCE, LISTING = "source.json", "files.csv"
+
+
+class Stat(NamedTuple):
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A downloaded data set, for its readers: `root / path` for each of `files`, {relative path: (bytes, sha256)}."""
+
+    root: Path
+    adapter: str
+    data: str  # "embedded" or "your data"
+    files: dict[str, tuple[int, str | None]]
+    mtimes_ns: dict[str, int]  # of a folder read in place; empty otherwise
+
+
+def open_source(folder: Path) -> Source:
+    """The data set that `fetch` left in `folder`."""
+    about = read_json(folder / SOURCE)
+    if about["source"].startswith("path:"):
+        require_manifest(folder)
+        with (folder / LISTING).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        files: dict[str, tuple[int, str | None]] = {row["path"]: (int(row["bytes"]), row["sha256"]) for row in rows}
+        mtimes_ns = {row["path"]: int(row["mtime_ns"]) for row in rows}
+        return Source(Path(about["root"]).expanduser(), about["adapter"], about["data"], files, mtimes_ns)
+    listed = read_json(folder / MANIFEST)
+    files = {path: (entry["bytes"], entry["sha256"]) for path, entry in listed.items() if path != SOURCE}
+    return Source(folder, about["adapter"], about["data"], files, {})
+
+
+def unchanged(source: Source) -> list[str]:
+    """How the files differ from what `fetch` saw, by size and time alone, a sentence each; empty when they do not."""
+    now = scan(source.root)
+    if not source.mtimes_ns:
+        now = {path: found for path, found in now.items() if path not in (SOURCE, MANIFEST)}
+    new, gone, altered = differences(source, now)
+    what = (new, "new"), (gone, "gone"), (altered, "altered")
+    return [f"{source.root / path}: {word} since it was downloaded" for paths, word in what for path in paths]
+
+
+def differences(source: Source, now: dict[str, Stat]) -> tuple[list[str], list[str], list[str]]:
+    """The paths that are new, gone and altered since `fetch`."""
+    both = now.keys() & source.files.keys()
+    altered = (p for p in both if now[p] != (source.files[p][0], source.mtimes_ns.get(p, now[p].mtime_ns)))
+    return sorted(now.keys() - both), sorted(source.files.keys() - both), sorted(altered)
+
+
+def scan(root: Path) -> dict[str, Stat]:
+    """{relative path: size and time} of every file below `root`, sorted. Links are followed, loops are a DataError."""
+    if not root.is_dir():
+        kind = "is a file, not a folder" if root.exists() else "no such folder"
+        raise DataError(f"{root}: {kind}. Set `source: path:<folder>` to the folder that holds the data")
+    try:
+        found = dict(sorted(_walk(root, "", ())))
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}. Mend or remove it") from None
+    if not found:
+        raise DataError(f"{root}: an empty folder. Set `source: path:<folder>` to the folder that holds the data")
+    return found
+
+
+def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, Stat]]:
+    here = folder.stat()
+    if (here.st_dev, here.st_ino) in above:
+        raise DataError(f"{folder}: a link to a folder that it lies in, without end. Remove the link")
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name, found = prefix + entry.name, entry.stat()
+            if entry.name.encode(errors="ignore").decode() != entry.name:
+                raise DataError(f"{folder}: the name {entry.name!r} is not UTF-8. Rename the file")
+            if stat.S_ISDIR(found.st_mode):
+                yield from _walk(Path(entry.path), name + "/", (*above, (here.st_dev, here.st_ino)))
+            elif stat.S_ISREG(found.st_mode):
+                yield name, Stat(found.st_size, found.st_mtime_ns)
+            else:
+                raise DataError(f"{entry.path}: neither a file nor a folder. Remove it")

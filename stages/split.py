@@ -1,0 +1,317 @@
+"""samples -> one list for each version of a data set: which picture is in train, val, test, seen, unseen.
+
+    python -m stages.split --params datasets.camera_trap.embedded.split --clean data/clean/camera_trap --seed 0 --out data/splits/camera_trap
+
+One order of cutting, so that the test sets never move (spec, section 4):
+    unseen   locations held out of everything, about `max_per_class` pictures a class, whole sequences
+    seen     a share of the sequences at the other locations
+    the rest is divided by version: `location`, `class`; `official` takes the lists that came with the data
+The choice depends on ids, labels and the seed alone, never on the order of rows or files.
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, model_validator
+
+from stages.command import run
+from stages.files import DataError, new_folder, seed_from, write_json
+from stages.samples import EMPTY, SEEN, TEST, TRAIN, UNSEEN, UNUSED, VAL, read_samples
+from stages.settings import Record, read_params, section
+
+
+class Unseen(Record):
+    locations: float | int | tuple[str, ...]  # a share (0 to 1), a number, or the very ids of the locations to hold out
+    max_per_class: int | None = Field(100, gt=0)  # pictures a class, about: sequences stay whole; null: all
+
+
+class Shares(Record):
+    train: float = Field(gt=0, lt=1)
+    val: float = Field(gt=0, lt=1)
+    test: float = Field(0, ge=0, lt=1)  # the rest's own test part; none for `class`, whose test is `seen`
+
+    def normalised(self) -> dict[str, float]:
+        parts = {TRAIN: self.train, VAL: self.val, TEST: self.test}
+        return {part: share / sum(parts.values()) for part, share in parts.items() if share}
+
+
+class Official(Record):
+    """Given lists, by name (JSON file stems, or values of a CSV's `split` column), for each part."""
+
+    train: tuple[str, ...] = Field(min_length=1)
+    val: tuple[str, ...] | Annotated[float, Field(gt=0, lt=1)]  # a float: that share of the train lists' sequences, by class
+    seen: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+
+class SplitSettings(Record):
+    unseen: Unseen | None = None  # null: no location is held out
+    seen: float = Field(0.10, ge=0, lt=1)  # share of the pictures at the other locations
+    group_by: Literal["seq_id", "sample_id"] = "seq_id"  # what stays together; sample_id is the document's literal way
+    pool: tuple[str, ...] = ()  # given lists that may be trained on; none: all. Other rows serve as unseen only
+    location: Shares | None = None
+    class_: Shares | None = Field(None, alias="class")
+    official: Official | None = None
+    near_duplicates: Literal["report", "fail"] = "report"  # what to do about look-alikes across parts
+    near_bits: int = Field(3, ge=0, le=7)  # 64-bit perceptual hashes this near count as look-alikes
+
+    @model_validator(mode="after")
+    def _some_version(self) -> Self:
+        if not (self.location or self.class_ or self.official):
+            raise ValueError("no version asked for: give `location`, `class` or `official` its shares or lists")
+        return self
+
+
+def allocate(groups: Mapping[str, int], shares: Mapping[str, float], seed: int, largest_first: bool = False) -> dict[str, str]:
+    """Divide groups (id -> size) among parts so that each part's size comes near its share of the whole.
+
+    Each group in turn goes to the part that lacks most; the turns are seeded by id, or by size with the largest first.
+    """
+    turn = sorted(groups, key=lambda group: (-groups[group] if largest_first else 0, seed_from(seed, group), group))
+    held = dict.fromkeys(shares, 0.0)
+    given, done = {}, 0
+    for group in turn:
+        done += groups[group]
+        part = max(shares, key=lambda name: shares[name] * done - held[name])
+        held[part] += groups[group]
+        given[group] = part
+    return given
+
+
+def by_class(pictures: pd.DataFrame, group_by: str, shares: Mapping[str, float], seed: int) -> pd.Series:
+    """A part for each picture: groups whole, each class divided alike. A group's class is its commonest one but `empty`."""
+    ranked = pictures.assign(is_empty=pictures["label"] == EMPTY)
+    ranked = ranked.groupby([group_by, "is_empty", "label"]).size().rename("n").reset_index()
+    ranked = ranked.sort_values([group_by, "is_empty", "n", "label"], ascending=[True, True, False, True])
+    label = ranked.drop_duplicates(group_by).set_index(group_by)["label"]
+    size = pictures.groupby(group_by).size()
+    given: dict[str, str] = {}
+    for name in sorted(label.unique()):
+        groups = {str(group): int(size[group]) for group in label.index[label == name]}
+        given |= allocate(groups, shares, seed_from(seed, name))
+    return pictures[group_by].map(given)
+
+
+def hold_out(pictures: pd.DataFrame, in_pool: pd.Series, unseen: Unseen, seed: int) -> list[str]:
+    """The unseen locations: those named; else those without a picture in the pool first, then by seed."""
+    locations = sorted(pictures["location"].unique())
+    if isinstance(unseen.locations, tuple):
+        if strangers := sorted(set(unseen.locations) - set(locations)):
+            raise DataError(f"split.unseen.locations: no pictures from {strangers}. There is: {', '.join(locations)}")
+        return sorted(unseen.locations)
+    share = isinstance(unseen.locations, float)
+    count = round(unseen.locations * len(locations)) if share else int(unseen.locations)
+    if not 0 < count < len(locations):
+        raise DataError(f"split.unseen.locations: {unseen.locations} of {len(locations)} locations leaves none on one side")
+    pooled = set(pictures.loc[in_pool, "location"])
+    return sorted(locations, key=lambda name: (name in pooled, seed_from(seed, "unseen", name)))[:count]
+
+
+def _capped(pictures: pd.DataFrame, group_by: str, limit: int | None, seed: int) -> pd.Series:
+    """Which pictures to keep so that each class has about `limit`: whole groups, by seed, until it is reached."""
+    groups = sorted(pictures[group_by].unique(), key=lambda group: seed_from(seed, "cap", group))
+    turn = pictures[group_by].map({group: place for place, group in enumerate(groups)})
+    before = pictures.assign(turn=turn).groupby(["label", "turn"]).size().groupby("label").cumsum().rename("n")
+    upto = pd.MultiIndex.from_arrays([pictures["label"], turn])
+    reached = pd.Series(before.reindex(upto).to_numpy(), pictures.index)
+    own = pictures.assign(turn=turn).groupby(["label", "turn"])["label"].transform("size")
+    return reached - own < (limit or len(pictures) + 1)
+
+
+def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str, pd.Series]:
+    """{version: part of each picture}, aligned with `pictures`. Raises DataError where a version cannot be made."""
+    pictures = pictures.sort_values("sample_id")
+    versions: dict[str, pd.Series] = {}
+    if settings.official:
+        versions["official"] = _official(pictures, settings.official, settings.group_by, seed)
+    if not (settings.location or settings.class_):
+        return versions
+    if (settings.unseen or settings.location) and pictures["location"].isna().any():
+        row = pictures.loc[pictures["location"].isna(), "sample_id"].iloc[0]
+        raise DataError(
+            f"{pictures['location'].isna().sum()} pictures have no location ({row} is one): parts cannot be "
+            "kept apart by location. Give locations, or set split.unseen and split.location to null"
+        )
+
+    in_pool = pictures["given_split"].isin(settings.pool) if settings.pool else pd.Series(True, pictures.index)
+    if not in_pool.any():
+        raise DataError(
+            f"split.pool: no picture comes from {', '.join(settings.pool)}. "
+            f"There is: {', '.join(sorted(pictures['given_split'].dropna().unique())) or 'no given list'}"
+        )
+    frozen = pd.Series(UNUSED, pictures.index)
+    rest = in_pool
+    if settings.unseen:
+        away = pictures["location"].isin(hold_out(pictures, in_pool, settings.unseen, seed))
+        rest = in_pool & ~away
+        known = pictures.loc[rest, "label"].unique()
+        candidates = pictures[away & pictures["label"].isin(known)]
+        kept = _capped(candidates, settings.group_by, settings.unseen.max_per_class, seed)
+        frozen[kept.index[kept]] = UNSEEN
+    if settings.seen:
+        shares = {"rest": 1 - settings.seen, SEEN: settings.seen}
+        part = by_class(pictures[rest], settings.group_by, shares, seed_from(seed, SEEN))
+        frozen[part.index[part == SEEN]] = SEEN
+        rest = rest & (frozen != SEEN)
+
+    if settings.class_:
+        parts = by_class(pictures[rest], settings.group_by, settings.class_.normalised(), seed_from(seed, "class"))
+        versions["class"] = frozen.mask(rest, parts.reindex(pictures.index))
+    if settings.location:
+        sizes = {str(name): int(n) for name, n in pictures[rest].groupby("location").size().items()}
+        given = allocate(sizes, settings.location.normalised(), seed_from(seed, "location"), largest_first=True)
+        parts = frozen.mask(rest, pictures["location"].map(given))
+        trained = [location for location, part in given.items() if part == TRAIN]
+        versions["location"] = parts.mask((parts == SEEN) & ~pictures["location"].isin(trained), UNUSED)
+    return versions
+
+
+def _official(pictures: pd.DataFrame, lists: Official, group_by: str, seed: int) -> pd.Series:
+    asked = {TRAIN: lists.train, SEEN: lists.seen, UNSEEN: lists.unseen}
+    if isinstance(lists.val, tuple):
+        asked[VAL] = lists.val
+    there = set(pictures["given_split"].dropna())
+    names = [name for group in asked.values() for name in group]
+    if missing := sorted(set(names) - there):
+        raise DataError(
+            f"split.official: no pictures from {', '.join(missing)}. "
+            f"Given lists in the data: {', '.join(sorted(there)) or 'none'}"
+        )
+    if len(set(names)) != len(names):
+        raise DataError("split.official: a list is named in two parts")
+    parts = pictures["given_split"].map({name: part for part, group in asked.items() for name in group}).fillna(UNUSED)
+    if isinstance(lists.val, float):
+        train = pictures[parts == TRAIN]
+        inner = by_class(train, group_by, {TRAIN: 1 - lists.val, VAL: lists.val}, seed_from(seed, "official"))
+        parts[inner.index] = inner
+    return parts
+
+
+def near_pairs(hashes: Iterable[str], bits: int) -> list[tuple[str, str]]:
+    """Pairs of different 64-bit hexadecimal hashes that differ in at most `bits` bits, each pair once, sorted.
+
+    Two such hashes agree in at least one of `bits + 1` bands (the pigeonhole), so only those that share a band are compared.
+    """
+    names = sorted(set(hashes))
+    if bits == 0 or len(names) < 2:
+        return []
+    values = np.array([int(name, 16) for name in names], dtype=np.uint64)
+    edges = np.linspace(0, 64, bits + 2).round().astype(int)
+    found: set[tuple[int, int]] = set()
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        band = (values >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        order = np.argsort(band, kind="stable")
+        starts, shift = np.arange(len(names)), 0
+        while True:  # compare each with its next, its next but one, ... as long as the band is the same
+            shift += 1
+            starts = starts[starts + shift < len(names)]
+            starts = starts[band[order[starts]] == band[order[starts + shift]]]
+            if not len(starts):
+                break
+            left, right = order[starts], order[starts + shift]
+            near = np.bitwise_count(values[left] ^ values[right]) <= bits
+            found.update((min(a, b), max(a, b)) for a, b in zip(left[near].tolist(), right[near].tolist(), strict=True))
+    return [(names[a], names[b]) for a, b in sorted(found)]
+
+
+def leaks(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]:
+    """What stands on both sides of a cut: sequences, bytes and look-alikes that train shares with another part."""
+    used = pictures.assign(part=parts)[parts != UNUSED]
+    train, other = used[used["part"] == TRAIN], used[used["part"] != TRAIN]
+    pairs = near_pairs(used["phash"], bits)
+    near: dict[str, set[str]] = {}
+    for a, b in pairs:
+        near.setdefault(a, set()).add(b)
+        near.setdefault(b, set()).add(a)
+    in_train = train.sort_values("sample_id").drop_duplicates("phash").set_index("phash")["sample_id"]
+    alike = other["phash"].map(lambda h: next((g for g in [h, *sorted(near.get(h, ()))] if g in in_train.index), None))
+    examples = other.assign(twin=alike).dropna(subset="twin")
+    return {
+        "sequences": sorted(set(train["seq_id"]) & set(other["seq_id"])),
+        "bytes": sorted(set(train["sha256"]) & set(other["sha256"])),
+        "locations": {
+            str(part): sorted(set(rows["location"].dropna()) & set(train["location"].dropna()))
+            for part, rows in other.groupby("part")
+        },
+        "look_alikes": {part: int((examples["part"] == part).sum()) for part in sorted(other["part"].unique())},
+        "examples": [[row.sample_id, row.part, in_train[row.twin]] for row in examples.head(20).itertuples()],
+    }
+
+
+def report(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]:
+    """Counts of a version by part and class, the classes that train lacks, and its leaks."""
+    counts = pictures.assign(part=parts).groupby(["part", "label"]).size().unstack(fill_value=0).sort_index()
+    trained = set(pictures.loc[parts == TRAIN, "label"])
+    tested = set(pictures.loc[~parts.isin([TRAIN, UNUSED]), "label"])
+    return {
+        "pictures": {str(part): int(n) for part, n in parts.value_counts().sort_index().items()},
+        "locations": {str(part): int(n) for part, n in pictures["location"].groupby(parts).nunique().items()},
+        "classes": {str(part): {str(k): int(n) for k, n in row.items()} for part, row in counts.iterrows()},
+        "missing_from_train": sorted(tested - trained),
+        "leaks": leaks(pictures, parts, bits),
+    }
+
+
+def check(version: str, found: dict[str, Any], settings: SplitSettings) -> list[str]:
+    """Warnings about a version, in plain words. Raises DataError for what must not be."""
+    for part in (TRAIN, VAL):
+        if not found["pictures"].get(part):
+            raise DataError(f"split `{version}`: no picture is in {part}. Counts: {found['pictures']}")
+    leak, given = found["leaks"], version == "official"
+    warnings = []
+    if leak["bytes"]:
+        raise DataError(f"split `{version}`: the same bytes are in train and in another part: {leak['bytes'][:3]}")
+    if leak["sequences"]:
+        text = f"split `{version}`: {len(leak['sequences'])} sequences are in train and in another part"
+        if not given and settings.group_by == "seq_id":
+            raise DataError(f"{text}, {leak['sequences'][:3]} for example")
+        warnings.append(text)
+    apart = (VAL, TEST, UNSEEN) if version == "location" else (UNSEEN,)
+    if shared := {part: names for part in apart if (names := leak["locations"].get(part))}:
+        text = f"split `{version}`: locations of train are in another part too: {shared}"
+        if not given:
+            raise DataError(text)
+        warnings.append(text)
+    if alike := sum(leak["look_alikes"].values()):
+        first = leak["examples"][0]
+        text = (
+            f"split `{version}`: {alike} pictures outside train look like one in train {leak['look_alikes']}; "
+            f"{first[0]} ({first[1]}) like {first[2]} for example"
+        )
+        if settings.near_duplicates == "fail":
+            raise DataError(f"{text}. Set split.near_duplicates to report to go on")
+        warnings.append(text)
+    if found["missing_from_train"]:
+        warnings.append(f"split `{version}`: train has no {', '.join(found['missing_from_train'])}")
+    few = sorted(label for label, n in found["classes"][TRAIN].items() if 0 < n < 3)
+    if few:
+        warnings.append(f"split `{version}`: fewer than 3 pictures in train of {', '.join(few)}")
+    return warnings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="samples -> train, val, test, seen and unseen lists")
+    parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
+    parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, a CSV for each version")
+    args = parser.parse_args()
+    settings = section(args.params, SplitSettings, read_params())
+    pictures = read_samples(args.clean).pictures.sort_values("sample_id", ignore_index=True)
+    with new_folder(args.out) as out:
+        reports = {}
+        for version, parts in cut(pictures, settings, args.seed).items():
+            found = report(pictures, parts, settings.near_bits)
+            found["warnings"] = check(version, found, settings)
+            reports[version] = found
+            pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts}).to_csv(out / f"{version}.csv", index=False)
+            print(f"{version}: {found['pictures']}", *found["warnings"], sep="\n  ")
+        write_json(out / "report.json", reports)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,109 @@
+"""One model -> models/<model>/: weights, and model.json with all that is needed to use them.
+
+    python -m stages.train --model camera_trap-alexnet-location --params models.camera_trap-alexnet-location.embedded --family image \
+        --clean data/clean/camera_trap --split data/splits/camera_trap/location.csv --seed 0 --out models/camera_trap-alexnet-location ...
+
+A killed training goes on where it stopped: its state lies in `.work/<model>/<hash of all inputs>/` until training ends.
+What differs from run to run (seconds, commit, date) goes into files that no stage depends on.
+"""
+
+import argparse
+import datetime
+import hashlib
+import importlib.metadata
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages.command import run
+from stages.files import DataError, new_folder, new_file, require_manifest, write_json
+from stages.networks import Job, family
+from stages.samples import EMPTY, Samples, read_samples
+from stages.settings import Record, read_params, section
+
+_LIBRARIES = ("torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow", "opencv-python-headless")
+
+
+def read_part(samples: Samples, parts: pd.DataFrame, part: str) -> pd.DataFrame:
+    """The samples of one part of a split, in the order of their ids. Raises DataError where lists and samples disagree."""
+    ids = parts.loc[parts["part"] == part, "sample_id"]
+    table = samples.pictures[samples.pictures["sample_id"].isin(ids)].sort_values("sample_id", ignore_index=True)
+    if len(table) != len(ids):
+        raise DataError(f"{len(ids) - len(table)} pictures of part {part} are not in the samples table: run `dvc repro`")
+    return table
+
+
+def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
+    """A Job from tables. Raises DataError when there is nothing to train or validate on."""
+    train, val = (read_part(samples, parts, part) for part in ("train", "val"))
+    classes = sorted(train["label"].unique(), key=lambda label: (label == EMPTY, label))
+    # What train never shows cannot be validated; the split stage has said so.
+    val = val[val["label"].isin(classes)].reset_index(drop=True)
+    if train.empty or val.empty:
+        raise DataError(f"{len(train)} pictures to train on and {len(val)} of their classes to validate: both must be above 0")
+    if len(classes) < 2:
+        raise DataError(f"train holds only the class {classes[0]}: there is nothing to tell apart")
+    return Job(train, val, tuple(classes), samples.root, samples.data, **rest)
+
+
+def key_of(*inputs: object) -> str:
+    return hashlib.sha256("\n".join(map(str, inputs)).encode()).hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def provenance() -> dict[str, Any]:
+    """Where and with what this ran; never an input of another stage."""
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "commit": git.stdout.strip() or None,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="train one model")
+    parser.add_argument("--model", required=True, help="the model's key in params.yaml")
+    parser.add_argument("--family", required=True, help="a file of stages/networks")
+    parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
+    parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
+    parser.add_argument("--split", type=Path, required=True, help="the list of parts, a CSV")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--work", type=Path, default=Path(".work"), help="where the state to resume from is kept")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--cost", type=Path, required=True, help="JSON to write: parameters, seconds, ...")
+    parser.add_argument("--curve", type=Path, required=True, help="CSV to write: a row for each epoch")
+    parser.add_argument("--provenance", type=Path, required=True, help="JSON to write: commit, date, versions")
+    args = parser.parse_args()
+    chosen = family(args.family)
+    settings: Record = section(args.params, chosen.SETTINGS, read_params())
+    require_manifest(args.clean)
+    require_manifest(args.split.parent)
+    samples, parts = read_samples(args.clean), pd.read_csv(args.split, dtype=str)
+    inputs = key_of(settings.model_dump_json(), args.seed, parts.to_csv(), samples.pictures.to_csv(), versions())
+    work = args.work / args.model / inputs
+    with new_folder(args.out) as out:
+        job = make_job(samples, parts, seed=args.seed, work=work, models=args.out.parent, out=out)
+        trained = chosen.train(settings, job)
+        with new_file(args.curve) as temporary:
+            trained.curve.to_csv(temporary, index=False, lineterminator="\n")
+        write_json(args.cost, trained.cost)
+        write_json(args.provenance, provenance())
+    shutil.rmtree(work, ignore_errors=True)
+    print(
+        f"{args.model}: {trained.cost['epochs']} epochs, best after {trained.cost['best_epoch'] + 1}, "
+        f"{trained.cost['train_seconds']} s, {trained.cost['parameters']:,} parameters"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
