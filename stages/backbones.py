@@ -79,7 +79,7 @@ def _with_gain_of(wide: nn.Conv2d | nn.Linear, narrowed: nn.Conv2d | nn.Linear) 
 
     From PyTorch's own small starting weights the 19 layers of a narrow VGG put out the same for every picture and never learn.
     """
-    gain = wide.weight.std() * wide.weight[0].numel() ** 0.5
+    gain = wide.weight.detach().std() * wide.weight[0].numel() ** 0.5
     nn.init.normal_(narrowed.weight, 0, float(gain) / narrowed.weight[0].numel() ** 0.5)
     nn.init.zeros_(narrowed.bias)
     return narrowed
@@ -110,7 +110,8 @@ def initialise(network: nn.Module, architecture: str, options: dict[str, Any], i
                 f"Run `dvc repro train@{value}` first"
             )
         require_manifest(folder)
-        return _load(network, read_weights(folder / "weights.safetensors"), init)
+        path = folder / "weights.safetensors"
+        return _load(network, read_weights(path), f"{init}, sha256 {sha256_file(path)}")
     path = Path(value)
     return _load(network, read_weights(path), f"file {path.name}, sha256 {sha256_file(path)}")
 

@@ -44,6 +44,13 @@ class FitSettings(Record):
     warmup_share: float = Field(0.1, gt=0, lt=1)  # of all steps, before the highest learning rate is reached
 
 
+def one_cycle(step: int, warmup: int, total: int) -> float:
+    """Share of the highest learning rate at a step: linear up from 1/25 over `warmup` steps, then half a cosine to 0."""
+    if step < warmup:
+        return 1 / 25 + (1 - 1 / 25) * step / warmup
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+
+
 class Classifier(lightning.LightningModule):
     """Cross-entropy over classes. A batch is (uint8 (B, P, P, 3), class index (B,), item (B,))."""
 
@@ -86,12 +93,9 @@ class Classifier(lightning.LightningModule):
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=self.settings.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=self.settings.learning_rate,
-            total_steps=int(self.trainer.estimated_stepping_batches),
-            pct_start=self.settings.warmup_share,
-        )
+        total = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, round(self.settings.warmup_share * total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, warmup, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -32,6 +32,13 @@ class LoadSettings(Record):
     workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
 
 
+class LostPicture(DataError):
+    """A picture that is not as `clean` found it. From a loader process the message comes wrapped in a traceback: peel it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
 class Pictures(Dataset[tuple[Tensor, int, int]]):
     """Item (epoch, i) -> (uint8 (P, P, 3) RGB, class index, i). A file that changed since `clean` is refused by its sha256."""
 
@@ -69,10 +76,10 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
         try:
             data = path.read_bytes()
             if sha256_bytes(data) != self.sha256[i]:
-                raise DataError(f"{path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
+                raise LostPicture(f"{path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
             rgb, _ = decode(data, self.settings.image_px)
         except (OSError, UnreadablePicture) as error:
-            raise DataError(f"{path}: cannot be read any more: {error}") from None
+            raise LostPicture(f"{path}: cannot be read any more: {error}") from None
         rgb = resize(rgb, self.settings.image_px, self.settings.image_px)
         if self.cache is not None:
             self.cache[i] = torch.from_numpy(rgb)

@@ -64,7 +64,11 @@ def draw(
     pattern_seed: int = 0,
     eye_shine: float = 0.0,
 ) -> Patch:
-    """Draw a body. `light` points to the sun in camera axes (x right, y up, z towards the viewer)."""
+    """Draw a body as a view sees it.
+
+    `light` points to the sun in camera axes (x right, y up, z towards the viewer); `pattern_seed` places the markings;
+    an `eye_shine` above 1 lets eyes outshine everything, as in a flash.
+    """
     seen = project(body, view)
     reach_m = [
         (seen[name][:2] - radius, seen[name][:2] + radius)
@@ -147,7 +151,9 @@ class _Surface:
         bulge2 = radius**2 - over**2 - across**2
         bulge = np.sqrt(np.maximum(bulge2, 0))
         near = np.float32(a[2]) + t * np.float32(b[2] - a[2]) + bulge
-        closer = (bulge2 > 0) & (near > self.near[window] + 0.01 * max(ra, rb))  # by more than rounding, at shared joints
+        closer = (bulge2 > 0) & (
+            near > self.near[window] + 0.01 * max(ra, rb)
+        )  # by more than rounding, at shared joints
         np.copyto(self.near[window], near, where=closer)
         inverse = 1 / np.maximum(radius, 1e-6)
         np.copyto(self.normal[0][window], (over * ux - across * uy) * inverse, where=closer)

@@ -30,20 +30,27 @@ class Terrain(NamedTuple):
 
 
 TERRAINS: dict[str, Terrain] = {
-    "meadow": Terrain((0.38, 0.42, 0.2), (0.5, 0.47, 0.27), (0.36, 0.45, 0.18), (0.22, 0.3, 0.18), (0.72, 0.8, 0.88),
-        2, 4, 1, 330),
-    "forest": Terrain((0.33, 0.26, 0.18), (0.24, 0.22, 0.13), (0.2, 0.3, 0.12), (0.13, 0.18, 0.1), (0.5, 0.58, 0.5),
-        13, 7, 2, 60),
-    "desert": Terrain((0.7, 0.58, 0.43), (0.6, 0.48, 0.34), (0.44, 0.46, 0.3), (0.55, 0.45, 0.42), (0.66, 0.79,
-        0.93), 0, 11, 7, 50),
-    "wash": Terrain((0.62, 0.58, 0.5), (0.5, 0.46, 0.4), (0.42, 0.45, 0.26), (0.34, 0.36, 0.27), (0.8, 0.85, 0.9), 2,
-        7, 22, 40),
-    "chaparral": Terrain((0.5, 0.4, 0.27), (0.42, 0.36, 0.22), (0.33, 0.36, 0.2), (0.36, 0.38, 0.3), (0.78, 0.83,
-        0.9), 1, 20, 4, 120),
-    "oaks": Terrain((0.66, 0.56, 0.32), (0.56, 0.48, 0.28), (0.6, 0.53, 0.28), (0.42, 0.42, 0.26), (0.76, 0.82, 0.9),
-        5, 3, 2, 260),
-    "pines": Terrain((0.42, 0.33, 0.24), (0.5, 0.42, 0.3), (0.22, 0.29, 0.17), (0.16, 0.22, 0.17), (0.68, 0.75, 0.8),
-        9, 3, 8, 40),
+    "meadow": Terrain(
+        (0.38, 0.42, 0.2), (0.5, 0.47, 0.27), (0.36, 0.45, 0.18), (0.22, 0.3, 0.18), (0.72, 0.8, 0.88), 2, 4, 1, 330,
+    ),
+    "forest": Terrain(
+        (0.33, 0.26, 0.18), (0.24, 0.22, 0.13), (0.2, 0.3, 0.12), (0.13, 0.18, 0.1), (0.5, 0.58, 0.5), 13, 7, 2, 60,
+    ),
+    "desert": Terrain(
+        (0.7, 0.58, 0.43), (0.6, 0.48, 0.34), (0.44, 0.46, 0.3), (0.55, 0.45, 0.42), (0.66, 0.79, 0.93), 0, 11, 7, 50,
+    ),
+    "wash": Terrain(
+        (0.62, 0.58, 0.5), (0.5, 0.46, 0.4), (0.42, 0.45, 0.26), (0.34, 0.36, 0.27), (0.8, 0.85, 0.9), 2, 7, 22, 40,
+    ),
+    "chaparral": Terrain(
+        (0.5, 0.4, 0.27), (0.42, 0.36, 0.22), (0.33, 0.36, 0.2), (0.36, 0.38, 0.3), (0.78, 0.83, 0.9), 1, 20, 4, 120,
+    ),
+    "oaks": Terrain(
+        (0.66, 0.56, 0.32), (0.56, 0.48, 0.28), (0.6, 0.53, 0.28), (0.42, 0.42, 0.26), (0.76, 0.82, 0.9), 5, 3, 2, 260,
+    ),
+    "pines": Terrain(
+        (0.42, 0.33, 0.24), (0.5, 0.42, 0.3), (0.22, 0.29, 0.17), (0.16, 0.22, 0.17), (0.68, 0.75, 0.8), 9, 3, 8, 40,
+    ),
 }  # fmt: skip
 
 
@@ -75,7 +82,9 @@ def place(number: int, width_px: int, height_px: int, seed: int) -> Place:
     camera_m = rng.uniform(0.65, 1.25)
     cast = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
 
-    canvas = _Canvas(_backdrop(terrain, w, h, horizon, rng), np.full((h, w), FAR_M, np.float32), horizon, focal, camera_m)
+    canvas = _Canvas(
+        _backdrop(terrain, w, h, horizon, rng), np.full((h, w), FAR_M, np.float32), horizon, focal, camera_m
+    )
     _ground(canvas, terrain, rng)
     things = [  # what to draw, how many about, how near and how far in metres
         (_tree, terrain.trees, 3.2, 30.0),
@@ -167,7 +176,9 @@ def _ground(canvas: _Canvas, terrain: Terrain, rng: np.random.Generator) -> None
         heading, start_m = rng.uniform(-1.3, 1.3), rng.uniform(-1.5, 1.5)
         aside = (across_m - start_m) * np.cos(heading) - (away_m - 5) * np.sin(heading) + 0.5 * (noise(10) - 0.5)
         path = np.clip((rng.uniform(0.35, 0.8) - np.abs(aside)) / 0.2 + 0.5, 0, 1)[..., None]
-        rgb += 0.75 * path * (np.array(terrain.ground, np.float32) * 0.4 + np.array([0.36, 0.31, 0.25], np.float32) - rgb)
+        rgb += (
+            0.75 * path * (np.array(terrain.ground, np.float32) * 0.4 + np.array([0.36, 0.31, 0.25], np.float32) - rgb)
+        )
     haze = np.clip(away_m / 70, 0, 0.6)[..., None]
     rgb = rgb * grain * (1 - haze) + np.array(terrain.backdrop, np.float32) * haze
     canvas.rgb[first:] = rgb
@@ -188,7 +199,9 @@ def _tree(canvas: _Canvas, terrain: Terrain, distance_m: float, rng: np.random.G
     bark = 0.55 + 0.9 * _texture(tall, wide, rng, (3.5, 0.8))
     colour = np.array([0.3, 0.25, 0.2], np.float32) * rng.uniform(0.7, 1.4)
     light = (0.45 + 0.6 * np.sqrt(roundness) - 0.2 * columns / radius) * bark
-    canvas.put(int(x - wide / 2), int(y) - tall + 1, colour * light[..., None], (roundness > 0).astype(np.float32), distance_m)
+    canvas.put(
+        int(x - wide / 2), int(y) - tall + 1, colour * light[..., None], (roundness > 0).astype(np.float32), distance_m
+    )
     crown_y = y - scale * rng.uniform(2.6, 4.5)
     for _ in range(3):
         _leaves(

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from stages import backbones
-from stages.files import DataError, read_json, require_manifest, write_json
+from stages.files import DataError, read_json, require_manifest, seed_from, write_json
 from stages.fit import Classifier, FitSettings, fit
 from stages.loading import LoadSettings, Pictures, loader
 from stages.networks import Job, Trained
@@ -41,6 +41,7 @@ def train(settings: ImageSettings, job: Job) -> Trained:
     network = backbones.build(settings.architecture, settings.options, len(job.classes))
     started_from = backbones.initialise(network, settings.architecture, settings.options, settings.init, job.models)
     mean, std = backbones.preprocessing(network)
+    _require_size(network, settings)
 
     train_set = Pictures(job.train, job.root, job.classes, settings, job.seed, training=True)
     val_set = Pictures(job.val, job.root, job.classes, settings, job.seed, training=False)
@@ -51,7 +52,7 @@ def train(settings: ImageSettings, job: Job) -> Trained:
         loader(val_set, settings.batch_size),
         settings,
         job.seed,
-        job.work,
+        job.work / f"{seed_from(started_from):x}",  # other starting weights are another training
     )
     network.load_state_dict(best)
     weights = job.out / "weights.safetensors"
@@ -86,6 +87,17 @@ def as_built(settings: ImageSettings) -> str:
     """The architecture as it was built, in a line: name, what was narrowed, input size."""
     options = ", ".join(f"{name}={value}" for name, value in settings.options.items())
     return f"{settings.architecture}{f' ({options})' if options else ''} at {settings.image_px} px, {settings.init}"
+
+
+def _require_size(network: nn.Module, settings: ImageSettings) -> None:
+    """Refuse a size of picture that the network cannot take before anything is trained."""
+    side_px = settings.image_px
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, side_px, side_px))
+    except Exception as error:  # as each network fails
+        raise DataError(f"{settings.architecture} does not take pictures of image_px {side_px}: {error}") from None
+    network.train()
 
 
 def _milliseconds(network: nn.Module, side_px: int, runs: int = 10) -> float:
