@@ -5,6 +5,7 @@ A name is timm's (`resnext50_32x4d`, `tf_efficientnet_lite0`, ...) or torchvisio
 
 import difflib
 import functools
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def _require_known(name: str, known: list[str], given: str) -> None:
         raise DataError(f"no architecture `{given}` in timm, nor with `torchvision/` in torchvision.{hint}")
 
 
-def narrow(network: nn.Module, width: float, classes: int) -> nn.Module:
+def narrow(network: Any, width: float, classes: int) -> nn.Module:
     """AlexNet or VGG with each layer's channels times `width`: the embedded profile's stand-in, rebuilt layer by layer."""
     if type(network).__name__ not in ("AlexNet", "VGG"):
         raise DataError(f"`width` fits AlexNet and VGG, not {type(network).__name__}")
@@ -58,9 +59,10 @@ def narrow(network: nn.Module, width: float, classes: int) -> nn.Module:
     channels = 3
     for index, layer in enumerate(network.features):
         if isinstance(layer, nn.Conv2d):
-            out = max(8, round(layer.out_channels * width))
-            narrowed = nn.Conv2d(channels, out, layer.kernel_size, layer.stride, layer.padding)
-            network.features[index] = _with_gain_of(layer, narrowed)
+            wide: Any = layer
+            out = max(8, round(wide.out_channels * width))
+            narrowed = nn.Conv2d(channels, out, wide.kernel_size, wide.stride, wide.padding)
+            network.features[index] = _with_gain_of(wide, narrowed)
             channels = out
         elif isinstance(layer, nn.BatchNorm2d):
             network.features[index] = nn.BatchNorm2d(channels)
@@ -74,7 +76,7 @@ def narrow(network: nn.Module, width: float, classes: int) -> nn.Module:
     return network
 
 
-def _with_gain_of(wide: nn.Conv2d | nn.Linear, narrowed: nn.Conv2d | nn.Linear) -> nn.Module:
+def _with_gain_of(wide: Any, narrowed: Any) -> nn.Module:
     """`narrowed`, its weights drawn to pass signals on as strongly as `wide` does.
 
     From PyTorch's own small starting weights the 19 layers of a narrow VGG put out the same for every picture and never learn.
@@ -139,6 +141,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
+        if zipfile.is_zipfile(path) and (altered := zipfile.ZipFile(path).testzip()):  # torch.load does not look
+            raise ValueError(f"the checksum of {altered} differs")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors, pickle and zip faults share no base
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -7,7 +7,6 @@ pictures and for annotations, asserted and written to `counts.json`. A bad row i
 """
 
 import argparse
-import math
 import os
 from collections import defaultdict
 from functools import partial
@@ -126,18 +125,19 @@ def _find_files(names: pd.Series, files: dict[str, tuple[int, str | None]]) -> t
 
 def _inspect_one(job: tuple[str, str | None], root: Path, max_pixels: int) -> Inspected | tuple[str, str]:
     path, sha256 = job
+    found: Inspected | tuple[str, str]
     try:
         data = (root / path).read_bytes()
-        found = inspect(data, max_pixels)
-    except UnreadablePicture as error:
-        now, failed = sha256_bytes(data), (error.reason, str(error))
     except OSError as error:
         return "unreadable_file", str(error)
-    else:
-        now, failed = found.sha256, None
+    try:
+        found = inspect(data, max_pixels)
+        now = found.sha256
+    except UnreadablePicture as error:
+        found, now = (error.reason, str(error)), sha256_bytes(data)
     if sha256 is not None and now != sha256:
         return "altered", f"sha256 {now}, {sha256} when it was downloaded"
-    return failed or found
+    return found
 
 
 def _inspect_all(
@@ -346,7 +346,7 @@ def main() -> None:
             f"{source.root} changed since it was read: {problems[0]} (+{len(problems) - 1} more). "
             f"Run `dvc repro` again: it notices"
         )
-    format_ = adapter(source.adapter)
+    format_, drawn = adapter(source.adapter), source.data == "embedded"
     raw = format_.read(source.root, source.files, settings.annotations)
     pictures, boxes, rejects, counts = clean(raw, source.root, source.files, settings, args.workers)
     with new_folder(args.out) as out:
@@ -360,8 +360,8 @@ def main() -> None:
                 "adapter": source.adapter,
                 "root": source.root.as_posix(),
                 "data": source.data,
-                "citation": format_.CITATION,
-                "licence": format_.LICENCE,
+                "citation": "drawn by this program" if drawn else format_.CITATION,
+                "licence": "this program's own" if drawn else format_.LICENCE,
             },
         )
     pictures_, because = counts["pictures"], counts["rejected_because"]

@@ -1,10 +1,7 @@
 """One trained model -> predictions table and metrics, for every part of its split but train.
 
-    python -m stages.evaluate --model camera_trap-alexnet-location --family image --params evaluate \
-        --trained models/camera_trap-alexnet-location --clean data/clean/camera_trap --split data/splits/camera_trap/location.csv \
-        --seed 0 --predictions data/predictions/camera_trap/camera_trap-alexnet-location --metrics metrics/camera_trap
-
-writes <model>.json, the headline, and beside it <model>.classes.csv, .confusion.csv and .slices.csv for `dvc plots`.
+`python -m stages.evaluate --help` lists the options, dvc.yaml holds the commands. It writes
+<model>.json, the headline, and beside it <model>.classes.csv, .confusion.csv and .slices.csv for `dvc plots`.
 """
 
 import argparse

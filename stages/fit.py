@@ -54,6 +54,9 @@ def one_cycle(step: int, warmup: int, total: int) -> float:
 class Classifier(lightning.LightningModule):
     """Cross-entropy over classes. A batch is (uint8 (B, P, P, 3), class index (B,), item (B,))."""
 
+    mean: Tensor  # of each channel, in 0..255; (1, 3, 1, 1)
+    std: Tensor
+
     def __init__(
         self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], settings: FitSettings, ids: list[str]
     ) -> None:
@@ -71,7 +74,7 @@ class Classifier(lightning.LightningModule):
         pictures, targets, items = batch
         loss = nn.functional.cross_entropy(self(pictures), targets)
         if not torch.isfinite(loss):
-            rate = self.optimizers().param_groups[0]["lr"]
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             shown = [self.ids[item] for item in items.tolist()[:4]]
             raise DataError(
                 f"the training loss is {loss.item()} at epoch {self.current_epoch}, step {self.global_step}, batch {number} "
@@ -130,7 +133,7 @@ class Keeper(Callback):
         self.started = time.perf_counter()
         torch.manual_seed(seed_from(self.seed, "epoch", trainer.current_epoch) % 2**63)
 
-    def on_train_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows.append({"epoch": trainer.current_epoch, **figures, "learning_rate": rate})

@@ -7,7 +7,7 @@ Letters: B pictures of a batch, P picture side in px.
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -142,7 +142,7 @@ def loader(pictures: Pictures, batch_size: int, shuffle_seed: int | None = None)
     alone = shuffle_seed is not None and len(pictures) % batch_size == 1  # batch norm cannot train on one picture
     return DataLoader(
         pictures,
-        batch_sampler=BatchSampler(sampler, batch_size, drop_last=alone),
+        batch_sampler=BatchSampler(cast(Any, sampler), batch_size, drop_last=alone),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),

@@ -9,6 +9,7 @@ import hashlib
 import io
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ MAX_PIXELS = 128_000_000
 _LOOK_PX = 64  # what `inspect` decodes to, at least: enough for a hash of 32 x 32 and for colour
 _INFRARED_CHROMA = 4.0  # mean difference between the channels, of 255, below which a picture has no colour
 
-RGB = NDArray[np.uint8]
+RGB = NDArray[Any]  # uint8 (height, width, 3); OpenCV promises no element type
 
 
 class UnreadablePicture(Exception):

@@ -1,7 +1,7 @@
 """The predictions table: all that `evaluate` and `report` know of a model.
 
-A row says one thing of one picture. `task` is class, box or joints (those to come). For `class` there is a row for each picture and each class,
-`score` is its probability, and the scores of a picture sum to 1.
+A row says one thing of one picture. `task` is class (box and joints are to come). For `class` there is a row for each
+picture and each class, `score` is its probability, and the scores of a picture sum to 1.
 """
 
 import pandas as pd

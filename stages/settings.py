@@ -40,7 +40,7 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
 def section(path: str, record: type[R], params: dict[str, Any]) -> R:
     """The section at a dotted `path` as a `record`. Errors name the key's path, what was given and what is allowed."""
     value: Any = params
-    walked = []
+    walked: list[str] = []
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:
             known = ", ".join(map(str, value)) if isinstance(value, dict) else "nothing"

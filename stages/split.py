@@ -1,7 +1,5 @@
 """samples -> one list for each version of a data set: which picture is in train, val, test, seen, unseen.
 
-    python -m stages.split --params datasets.camera_trap.embedded.split --clean data/clean/camera_trap --seed 0 --out data/splits/camera_trap
-
 One order of cutting, so that the test sets never move (spec, section 4):
     unseen   locations held out of everything, about `max_per_class` pictures a class, whole sequences
     seen     a share of the sequences at the other locations
@@ -10,6 +8,7 @@ The choice depends on ids, labels and the seed alone, never on the order of rows
 """
 
 import argparse
+import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -202,7 +201,7 @@ def near_pairs(hashes: Iterable[str], bits: int) -> list[tuple[str, str]]:
     values = np.array([int(name, 16) for name in names], dtype=np.uint64)
     edges = np.linspace(0, 64, bits + 2).round().astype(int)
     found: set[tuple[int, int]] = set()
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         band = (values >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
         order = np.argsort(band, kind="stable")
         starts, shift = np.arange(len(names)), 0

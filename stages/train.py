@@ -1,8 +1,6 @@
 """One model -> models/<model>/: weights, and model.json with all that is needed to use them.
 
-    python -m stages.train --model camera_trap-alexnet-location --params models.camera_trap-alexnet-location.embedded --family image \
-        --clean data/clean/camera_trap --split data/splits/camera_trap/location.csv --seed 0 --out models/camera_trap-alexnet-location ...
-
+`python -m stages.train --help` lists the options, dvc.yaml holds the commands.
 A killed training goes on where it stopped: its state lies in `.work/<model>/<hash of all inputs>/` until training ends.
 What differs from run to run (seconds, commit, date) goes into files that no stage depends on.
 """
@@ -20,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from stages.command import run
-from stages.files import DataError, new_folder, new_file, require_manifest, write_json
+from stages.files import DataError, new_file, new_folder, require_manifest, write_json
 from stages.networks import Job, family
 from stages.samples import EMPTY, Samples, read_samples
 from stages.settings import Record, read_params, section

@@ -156,9 +156,7 @@ def test_fault_29_unknown_class(tmp_path: Path, category: object) -> None:
 @pytest.mark.parametrize(
     "row", [{}, {"id": "a"}, {"file_name": "a.jpg"}, {"id": "a", "file_name": ""}, {"id": "a", "file_name": 3}]
 )
-def test_cct_a_picture_without_id_or_name_is_rejected(
-    tmp_path: Path, write_cct: WriteCct, row: dict[str, Any]
-) -> None:
+def test_cct_a_picture_without_id_or_name_is_rejected(tmp_path: Path, write_cct: WriteCct, row: dict[str, Any]) -> None:
     write_cct(tmp_path / "list.json", [image("z"), row], [])
     raw = read(tmp_path)
     assert raw.pictures["sample_id"].tolist() == ["z"]

@@ -78,9 +78,7 @@ def test_every_figure_takes_every_posture_of_its_kind(name: str) -> None:
 
 @given(st.sampled_from(sorted(FIGURES)), st.data(), st.floats(-10, 10), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
-def test_a_pose_is_finite_periodic_and_keeps_its_bones(
-    name: str, drawn: st.DataObject, phase: float, other: float
-) -> None:
+def test_a_pose_is_finite_periodic_and_keeps_its_bones(name: str, drawn: st.DataObject, phase: float, other: float) -> None:
     figure = FIGURES[name]
     posture = drawn.draw(st.sampled_from(postures(figure)))
     body, again, later = (pose(figure, posture, at) for at in (phase, phase + 1, other))

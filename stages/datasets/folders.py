@@ -21,10 +21,12 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
     if not inside:
         raise DataError(f"{root}: no `<class>/<picture>` in it. Found {len(files)} files")
     loose = set(paths) - set(inside)
-    pictures = [{"row": str(p), "sample_id": str(p), "file_name": str(p)} for p in inside]
-    labels = [{"row": str(p), "sample_id": str(p), "label": p.parts[0], "has_box": False} for p in inside]
+    pictures: list[dict[str, object]] = [{"row": str(p), "sample_id": str(p), "file_name": str(p)} for p in inside]
+    labels: list[dict[str, object]] = [
+        {"row": str(p), "sample_id": str(p), "label": p.parts[0], "has_box": False} for p in inside
+    ]
     rejects: list[dict[str, object]] = [
         {"kind": "picture", "row": str(p), "name": str(p), "reason": "no_label", "detail": "lies in no class folder"}
         for p in sorted(loose)
     ]
-    return tables(list(pictures), list(labels), rejects)
+    return tables(pictures, labels, rejects)

@@ -151,9 +151,7 @@ class _Surface:
         bulge2 = radius**2 - over**2 - across**2
         bulge = np.sqrt(np.maximum(bulge2, 0))
         near = np.float32(a[2]) + t * np.float32(b[2] - a[2]) + bulge
-        closer = (bulge2 > 0) & (
-            near > self.near[window] + 0.01 * max(ra, rb)
-        )  # by more than rounding, at shared joints
+        closer = (bulge2 > 0) & (near > self.near[window] + 0.01 * max(ra, rb))  # by more than rounding, at shared joints
         np.copyto(self.near[window], near, where=closer)
         inverse = 1 / np.maximum(radius, 1e-6)
         np.copyto(self.normal[0][window], (over * ux - across * uy) * inverse, where=closer)

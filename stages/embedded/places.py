@@ -82,9 +82,7 @@ def place(number: int, width_px: int, height_px: int, seed: int) -> Place:
     camera_m = rng.uniform(0.65, 1.25)
     cast = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32)
 
-    canvas = _Canvas(
-        _backdrop(terrain, w, h, horizon, rng), np.full((h, w), FAR_M, np.float32), horizon, focal, camera_m
-    )
+    canvas = _Canvas(_backdrop(terrain, w, h, horizon, rng), np.full((h, w), FAR_M, np.float32), horizon, focal, camera_m)
     _ground(canvas, terrain, rng)
     things = [  # what to draw, how many about, how near and how far in metres
         (_tree, terrain.trees, 3.2, 30.0),
@@ -176,9 +174,7 @@ def _ground(canvas: _Canvas, terrain: Terrain, rng: np.random.Generator) -> None
         heading, start_m = rng.uniform(-1.3, 1.3), rng.uniform(-1.5, 1.5)
         aside = (across_m - start_m) * np.cos(heading) - (away_m - 5) * np.sin(heading) + 0.5 * (noise(10) - 0.5)
         path = np.clip((rng.uniform(0.35, 0.8) - np.abs(aside)) / 0.2 + 0.5, 0, 1)[..., None]
-        rgb += (
-            0.75 * path * (np.array(terrain.ground, np.float32) * 0.4 + np.array([0.36, 0.31, 0.25], np.float32) - rgb)
-        )
+        rgb += 0.75 * path * (np.array(terrain.ground, np.float32) * 0.4 + np.array([0.36, 0.31, 0.25], np.float32) - rgb)
     haze = np.clip(away_m / 70, 0, 0.6)[..., None]
     rgb = rgb * grain * (1 - haze) + np.array(terrain.backdrop, np.float32) * haze
     canvas.rgb[first:] = rgb
@@ -199,9 +195,7 @@ def _tree(canvas: _Canvas, terrain: Terrain, distance_m: float, rng: np.random.G
     bark = 0.55 + 0.9 * _texture(tall, wide, rng, (3.5, 0.8))
     colour = np.array([0.3, 0.25, 0.2], np.float32) * rng.uniform(0.7, 1.4)
     light = (0.45 + 0.6 * np.sqrt(roundness) - 0.2 * columns / radius) * bark
-    canvas.put(
-        int(x - wide / 2), int(y) - tall + 1, colour * light[..., None], (roundness > 0).astype(np.float32), distance_m
-    )
+    canvas.put(int(x - wide / 2), int(y) - tall + 1, colour * light[..., None], (roundness > 0).astype(np.float32), distance_m)
     crown_y = y - scale * rng.uniform(2.6, 4.5)
     for _ in range(3):
         _leaves(

@@ -72,9 +72,7 @@ def draw_light(rng: np.random.Generator, night: bool) -> Light:
     )
 
 
-def render(
-    place: Place, light: Light, actors: list[Actor], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], list[Drawn]]:
+def render(place: Place, light: Light, actors: list[Actor], rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[Drawn]]:
     """The picture (h, w, 3) in RGB, and what can be seen of each actor, in their order."""
     place = _shifted(place, light.shift_px)
     image = _lit(place, light)
@@ -177,9 +175,7 @@ def _smeared(patch: Patch, smear_px: int) -> Patch:
     )
     wide = cv2.blur(wide, (smear_px, 1))
     alpha = np.ascontiguousarray(wide[..., 3])
-    return patch._replace(
-        rgb=wide[..., :3] / np.maximum(alpha, 1e-6)[..., None], alpha=alpha, left_px=patch.left_px - smear_px
-    )
+    return patch._replace(rgb=wide[..., :3] / np.maximum(alpha, 1e-6)[..., None], alpha=alpha, left_px=patch.left_px - smear_px)
 
 
 def _pasted(patch: Patch, x: int, y: int, shape: tuple[int, ...]) -> tuple[Image, Image]:

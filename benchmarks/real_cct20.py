@@ -1,0 +1,85 @@
+"""Real photos: classifiers on the small cut of CCT-20, from scratch and from ImageNet weights, beside the plain timm loop.
+
+    python benchmarks/real_cct20.py SHARED WORK [SEED ...]      SHARED holds real/cct20 and weights/; WORK is any folder
+
+Runs this project's own commands on the lists that came with the data: train on cis but 10 % for validation, unseen = trans.
+Ours and the peer train on the same pictures, at 224 px, for 8 epochs, with the same learning rate.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+MODELS = {  # name: architecture, weights, learning rate
+    "alexnet-scratch": ("torchvision/alexnet", "", 0.0003),
+    "lite0-scratch": ("tf_efficientnet_lite0", "", 0.001),
+    "lite0-imagenet": ("tf_efficientnet_lite0", "tf_efficientnet_lite0.safetensors", 0.001),
+    "mobilenet-scratch": ("torchvision/mobilenet_v2", "", 0.001),
+    "mobilenet-imagenet": ("torchvision/mobilenet_v2", "mobilenet_v2-b0353104.pth", 0.001),
+}
+
+
+def stage(work: Path, name: str, *options: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "ETHOGRAM_PROGRESS": "0"}
+    subprocess.run([sys.executable, "-m", f"stages.{name}", *options], cwd=work, env=environment, check=True)
+
+
+def main() -> None:
+    shared, work = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+    seeds = [int(seed) for seed in sys.argv[3:]] or [0]
+    work.mkdir(parents=True, exist_ok=True)
+    models = {
+        name: {"architecture": architecture, "init": f"file:{shared}/weights/{weights}" if weights else "scratch",
+               "image_px": 224, "epochs": 8, "batch_size": 32, "learning_rate": rate, "flip": True, "patience": 8}
+        for name, (architecture, weights, rate) in MODELS.items()
+    }  # fmt: skip
+    split = {
+        "official": {"train": ["cis_annotations"], "val": 0.1, "unseen": ["trans_annotations"]},
+        "unseen": {"locations": 5},
+        "location": {"train": 0.46, "val": 0.44, "test": 0.1},
+        "class": {"train": 0.65, "val": 0.25},
+    }
+    download = {"adapter": "caltech_camera_traps", "source": f"path:{shared}/real/cct20"}
+    params = {"download": download, "clean": {}, "split": split, "evaluate": {}, "models": models}
+    (work / "params.yaml").write_text(yaml.safe_dump(params))
+    stage(work, "download", "look", "--params", "download", "--out", "raw.look.json")
+    stage(work, "download", "fetch", "--params", "download", "--dataset", "camera_trap", "--look", "raw.look.json",
+          "--out", "raw", "--seed", "0")  # fmt: skip
+    stage(work, "clean", "--params", "clean", "--raw", "raw", "--out", "clean")
+    stage(work, "split", "--params", "split", "--clean", "clean", "--seed", "0", "--out", "splits")
+    for seed in map(str, seeds):
+        for name, (architecture, weights, rate) in MODELS.items():
+            key = f"{name}-{seed}"
+            given = ["--clean", "clean", "--split", "splits/official.csv", "--seed", seed, "--family", "image", "--model", key]
+            if not (work / f"metrics/{key}.json").exists():
+                stage(work, "train", *given, "--params", f"models.{name}", "--out", f"models/{key}", "--cost",
+                      f"metrics/{key}.cost.json", "--curve", f"metrics/{key}.curve.csv", "--provenance",
+                      f"models/{key}.provenance.json")  # fmt: skip
+                stage(work, "evaluate", *given, "--params", "evaluate", "--trained", f"models/{key}", "--predictions",
+                      f"predictions/{key}", "--metrics", "metrics")  # fmt: skip
+            peer = work / f"peer-{key}.json"
+            if not peer.exists():
+                given = [
+                    architecture,
+                    *([f"{shared}/weights/{weights}"] if weights else []),
+                    "--rate",
+                    str(rate),
+                    "--seed",
+                    seed,
+                ]
+                command = [sys.executable, str(ROOT / "benchmarks/peer.py"), "clean", "splits/official.csv", *given]
+                peer.write_text(subprocess.run(command, cwd=work, capture_output=True, text=True, check=True).stdout)
+            ours, theirs = json.loads((work / f"metrics/{key}.json").read_text()), json.loads(peer.read_text())
+            unseen = ours["unseen"]
+            print(f"{key:24} ours val {ours['val']['f1_macro']:.3f} unseen {unseen['f1_macro']:.3f} "
+                  f"[{unseen['f1_macro_low']:.3f}, {unseen['f1_macro_high']:.3f}], "
+                  f"peer val {theirs['val']:.3f} unseen {theirs['unseen']:.3f}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
