@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: run setup test quick lint verify lock
+.PHONY: run setup test quick lint verify pull lock
 
 run: .work/params.checked
 	@dvc repro
@@ -42,6 +42,11 @@ lint: setup
 
 verify: setup
 	@python -m stages.verify
+
+pull: setup
+	@test -n "$$(dvc remote list)" || { echo "No DVC remote comes with the code, so there is nothing to pull from: run make (or" \
+	  "dvc repro) to rebuild everything here, or name your own store with: dvc remote add -d NAME URL"; exit 1; }
+	@dvc pull
 
 # Resolve requirements.in anew. A lock serves every platform; `pip install uv` first.
 lock:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -107,17 +108,22 @@ def clean(
 
 
 def _find_files(names: pd.Series, files: dict[str, tuple[int, str | None]]) -> tuple[pd.Series, pd.Series]:
-    """The path of each file name: as it stands, or the only path that ends with it (`images/<name>`)."""
+    """The path of each file name: as it stands, or the only path that ends with it (`images/<name>`).
+
+    Accents count as the same in both forms of Unicode: macOS and some archives write the other one.
+    """
     by_name: dict[str, list[str]] = defaultdict(list)
     for path in files:
-        by_name[PurePosixPath(path).name].append(path)
+        by_name[normalize("NFC", PurePosixPath(path).name)].append(path)
 
     def find(name: str) -> str | None:
         name = name.replace("\\", "/")
         if name in files:
             return name
-        ending = [path for path in by_name[PurePosixPath(name).name] if path.endswith("/" + name)]
-        return ending[0] if len(ending) == 1 else None
+        ending = "/" + normalize("NFC", name)
+        alike = by_name[PurePosixPath(ending).name]
+        found = [path for path in alike if normalize("NFC", "/" + path).endswith(ending)]
+        return found[0] if len(found) == 1 else None
 
     found = names.map(find)
     return found, found.isna()
@@ -173,8 +179,8 @@ def _scales(pictures: pd.DataFrame, tolerance: float, rejects: list[pd.DataFrame
     """Actual / listed size for each picture (1 where the source lists none); those whose two scales disagree are refused."""
     scales = pd.DataFrame(
         {
-            "x": (pictures["width_px"] / pictures["listed_width_px"].astype(float)).fillna(1.0),
-            "y": (pictures["height_px"] / pictures["listed_height_px"].astype(float)).fillna(1.0),
+            "x": (pictures["width_px"].astype(float) / pictures["listed_width_px"].astype(float)).fillna(1.0),
+            "y": (pictures["height_px"].astype(float) / pictures["listed_height_px"].astype(float)).fillna(1.0),
         }
     )
     usable = np.isfinite(scales).all(axis=1) & (scales > 0).all(axis=1)  # a listed size may be 0, negative or infinite
@@ -224,12 +230,13 @@ def _label(pictures: pd.DataFrame, annotations: pd.DataFrame, boxes: pd.DataFram
 
     classes = annotations.groupby("sample_id")["label"].agg(lambda labels: sorted(set(labels)))
     notes: dict[str, list[str]] = defaultdict(list)
+    boxed = set(boxes["sample_id"])
     for sample_id, several in classes[classes.map(len) > 1].items():
-        notes[str(sample_id)].append(f"classes {', '.join(several)}: the largest box decides")
+        what = "the largest box" if sample_id in boxed else "the first that is named"
+        notes[str(sample_id)].append(f"classes {', '.join(several)}: {what} decides")
     for sample_id in boxes.loc[boxes["cut"], "sample_id"].unique():
         notes[sample_id].append("a box was cut at the edge")
-    boxed = annotations.loc[annotations["has_box"].astype(bool), "sample_id"]
-    for sample_id in set(boxed) - set(boxes["sample_id"]):
+    for sample_id in set(annotations.loc[_has_place(annotations), "sample_id"]) - boxed:
         notes[sample_id].append("its box was refused, its class kept")
     ids = pictures["sample_id"]
     return pictures.assign(label=ids.map(label), note=ids.map(lambda sample_id: "; ".join(notes[sample_id])))

@@ -116,8 +116,10 @@ def main() -> None:
     for folder in (args.trained, args.clean, args.split.parent):
         require_manifest(folder)
     samples = read_samples(args.clean)
-    parts = pd.read_csv(args.split, dtype=str)
+    parts = pd.read_csv(args.split, dtype=str, keep_default_na=False)  # a picture may be called NA
     table = samples.pictures.merge(parts, on="sample_id", validate="one_to_one").sort_values("sample_id")
+    if len(table) != len(parts):
+        raise DataError(f"{args.split}: {len(parts) - len(table)} pictures are not in {args.clean}: run `dvc repro`")
     majority = table.loc[table["part"] == TRAIN, "label"].value_counts().sort_index().idxmax()
     pictures = table[table["part"].isin(PARTS)]
     predictions = family(args.family).predict(args.trained, pictures, samples.root, settings.batch_size)
@@ -134,13 +136,13 @@ def main() -> None:
         "confusion": table.groupby(["part", "actual", "predicted"]).size().rename("n").reset_index(),
         "slices": slices(table, card["classes"]),
     }
+    write_json(args.metrics / f"{args.model}.json", rounded(metrics))  # first: it refuses what is no finite number
     with new_folder(args.predictions) as out:
         predictions.to_parquet(out / "predictions.parquet", index=False)
         table[["sample_id", "part", "actual", "predicted", "score"]].to_parquet(out / "answers.parquet", index=False)
     for name, rows in tables.items():
         with new_file(args.metrics / f"{args.model}.{name}.csv") as temporary:
             rows.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
-    write_json(args.metrics / f"{args.model}.json", rounded(metrics))
     for part in PARTS:
         if part in metrics:
             print(f"{args.model} {part}: macro F1 {metrics[part]['f1_macro']:.3f}, n {metrics[part]['n']}")

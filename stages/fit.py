@@ -2,7 +2,7 @@
 
 It keeps the weights of the epoch with the lowest validation loss, stops after `patience` epochs without a better one or after
 `max_hours`, and goes on after a kill to the result of an unbroken run: the whole state is written after every epoch, and
-every epoch draws from a seed of its own.
+every step draws from a seed of its own.
 """
 
 import logging
@@ -103,7 +103,7 @@ class Classifier(lightning.LightningModule):
 
 
 class Keeper(Callback):
-    """Seeds each epoch, notes its figures, keeps the best weights and the state to resume from, and stops early.
+    """Seeds each step, notes its figures, keeps the best weights and the state to resume from, and stops early.
 
     Lightning's own EarlyStopping counts an epoch only after every other callback, and so after the state is written: a
     resumed training would be an epoch more patient than an unbroken one.
@@ -131,7 +131,12 @@ class Keeper(Callback):
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         self.started = time.perf_counter()
-        torch.manual_seed(seed_from(self.seed, "epoch", trainer.current_epoch) % 2**63)
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Not once an epoch: loaders draw from the same generator, more often after a resume and with loader processes.
+        torch.manual_seed(seed_from(self.seed, "step", trainer.global_step))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
 from stages.files import write_json, write_manifest
 from stages.networks import Job
 from stages.networks.image import ImageSettings
 from stages.samples import check_tables
+
+# Networks this small are slower on two threads than on one, and far slower beside other test processes.
+torch.set_num_threads(1)
 
 COLOURS = {"blue": (30, 60, 210), "red": (210, 40, 30)}
 WEIGHTS = Path(__file__).parent.parent.parent / "shared/weights"

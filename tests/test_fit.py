@@ -1,0 +1,406 @@
+"""The training loop: what it keeps, when it stops, and that going on after a kill ends where an unbroken run ends."""
+
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from stages import fit as fitting
+from stages.backbones import build
+from stages.files import DataError
+from stages.fit import BEST, LAST, Classifier, Keeper, fit
+from stages.loading import Pictures, loader
+from stages.networks.image import ImageSettings
+from tests import training_helpers as tiny
+
+STEPS = 2  # a training epoch of 16 pictures in batches of 8
+AUGMENTED = {"flip": True, "zoom": 1.3, "rotate_deg": 10.0, "light": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETHOGRAM_PROGRESS", "0")
+
+
+class Killed(Exception):
+    """Stands for kill -9 at one place: what a test has on disk then is what a killed process leaves."""
+
+
+class Net(nn.Module):
+    """Sixteen 2 x 2 patches, dropout and a linear layer: steps of a millisecond. Misbehaves in the ways that tests ask for."""
+
+    def __init__(self, nan_at_step: int | None = None, nan_in_validation: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 2))
+        self.nan_at_step, self.nan_in_validation = nan_at_step, nan_in_validation
+        self.steps = 0
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        logits = self.net(pictures)
+        if self.training:
+            self.steps += 1
+            return logits * math.nan if self.nan_at_step == self.steps - 1 else logits
+        return logits * math.nan if (self.steps // STEPS - 1) in self.nan_in_validation else logits
+
+
+class Run:
+    """A training on red and blue pictures that can be taken up again from its `work`."""
+
+    def __init__(self, tmp_path: Path, work: str = "work", **changes: Any) -> None:
+        self.job = tiny.job(tmp_path)
+        self.settings = tiny.settings(**({"epochs": 4, "learning_rate": 0.01} | changes))
+        self.work = tmp_path / work
+
+    def __call__(self, make: Callable[[], nn.Module] = Net, seed: int = 0) -> tuple[dict[str, Tensor], pd.DataFrame, Any]:
+        torch.manual_seed(seed)
+        network = make()
+        train = Pictures(self.job.train, self.job.root, self.job.classes, self.settings, seed, training=True)
+        val = Pictures(self.job.val, self.job.root, self.job.classes, self.settings, seed, training=False)
+        module = Classifier(network, (0.5,) * 3, (0.2,) * 3, self.settings, train.ids)
+        batch = self.settings.batch_size
+        return fit(module, loader(train, batch, seed), loader(val, batch), self.settings, seed, self.work)
+
+
+def sha256(weights: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def validation_losses(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
+    """Let the epochs have these validation losses, whatever the network learns."""
+
+    def step(self: Classifier, batch: Any, _: int) -> None:
+        self(batch[0])
+        self.log_dict({"val_loss": losses[self.current_epoch], "val_accuracy": 0.5}, batch_size=len(batch[1]))
+
+    monkeypatch.setattr(Classifier, "validation_step", step)
+
+
+def kill_after_state_of(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    original = Keeper.on_train_epoch_end
+
+    def then_die(self: Keeper, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        if trainer.current_epoch == epoch:
+            raise Killed
+
+    monkeypatch.setattr(Keeper, "on_train_epoch_end", then_die)
+
+
+# --- learning ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_epochs_weights_are_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, states = Run(tmp_path, epochs=5), []
+    original = Keeper.on_train_epoch_end
+
+    def note(self: Keeper, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        states.append(sha256(module.network.state_dict()))
+
+    monkeypatch.setattr(Keeper, "on_train_epoch_end", note)
+    validation_losses(monkeypatch, [0.9, 0.4, 0.6, 0.4, 0.5])
+    best, curve, facts = run()
+    assert facts["best_epoch"] == 1, "the first of two equal ones"
+    assert sha256(best) == states[1]
+    assert len(set(states)) == 5
+    assert curve["val_loss"].tolist() == pytest.approx([0.9, 0.4, 0.6, 0.4, 0.5])
+    assert curve["epoch"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_curve_has_a_row_for_each_epoch_and_the_schedule_rises_and_falls(tmp_path: Path) -> None:
+    _, curve, facts = Run(tmp_path, epochs=10, warmup_share=0.3)()
+    assert set(curve.columns) == {"epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate"}
+    rates = curve["learning_rate"].tolist()
+    assert max(rates) == pytest.approx(0.01, rel=0.05)
+    assert rates.index(max(rates)) in (1, 2)
+    assert rates[-1] < 0.001
+    assert facts["epochs"] == 10
+    assert facts["train_seconds"] > 0
+
+
+def test_biases_and_norms_are_not_decayed(tmp_path: Path) -> None:
+    network = build("test_resnet", {}, 2)
+    module = Classifier(network, (0.5,) * 3, (0.2,) * 3, tiny.settings(), [])
+
+    class Trainer:
+        estimated_stepping_batches = 10
+
+    module._trainer = Trainer()  # type: ignore[assignment]
+    decayed, plain = module.configure_optimizers()["optimizer"].param_groups
+    assert decayed["weight_decay"] == 0.05
+    assert plain["weight_decay"] == 0
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+    assert all(parameter.ndim <= 1 for parameter in plain["params"])
+    assert len(decayed["params"]) + len(plain["params"]) == len(list(network.parameters()))
+
+
+def test_pictures_are_normalised_by_mean_and_deviation() -> None:
+    module = Classifier(nn.Identity(), (0.5, 0.25, 0.0), (0.5, 0.1, 1.0), tiny.settings(), [])
+    picture = torch.tensor([255, 51, 102], dtype=torch.uint8).expand(2, 4, 5, 3)
+    found = module(picture)
+    assert found.shape == (2, 3, 4, 5)
+    assert found[1, :, 2, 3].tolist() == pytest.approx([1.0, -0.5, 0.4], abs=1e-6)
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("losses", "patience", "epochs", "best"), [
+    ([0.5, 0.6, 0.6, 0.6, 0.6, 0.6], 2, 3, 0),
+    ([0.5, 0.6, 0.4, 0.6, 0.6, 0.1], 2, 5, 2),
+    ([0.5, 0.5, 0.5, 0.5, 0.5, 0.5], 3, 4, 0),  # equal is not better
+    ([0.5, 0.4, 0.3, 0.2, 0.1, 0.0], 1, 6, 5),
+    ([0.5, math.nan, math.nan, 0.4, 0.6, 0.7], 3, 6, 3),
+    ([math.nan, math.nan, 0.4, 0.6, 0.7, 0.1], 2, 2, -1),
+])  # fmt: skip
+def test_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], patience: int, epochs: int, best: int
+) -> None:
+    validation_losses(monkeypatch, losses)
+    run = Run(tmp_path, epochs=6, patience=patience)
+    if best < 0:
+        with pytest.raises(DataError, match="no epoch had a finite validation loss: nothing was saved"):
+            run()
+        assert not (run.work / BEST).exists()
+        return
+    _, curve, facts = run()
+    assert (facts["epochs"], facts["best_epoch"]) == (epochs, best)
+    assert len(curve) == epochs
+
+
+def test_training_stops_at_its_hours(tmp_path: Path) -> None:
+    _, curve, facts = Run(tmp_path, epochs=100_000, patience=100_000, max_hours=1 / 3600)()
+    assert 1 <= facts["epochs"] < 2000
+    assert len(curve) == facts["epochs"]
+    assert facts["train_seconds"] < 5
+
+
+# --- fault 48: a loss that is not finite -------------------------------------------------------------------------------
+
+
+def test_fault_48_a_nan_loss_stops_and_says_where(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with pytest.raises(DataError) as raised:
+        run(lambda: Net(nan_at_step=5))
+    message = str(raised.value)
+    assert "the training loss is nan at epoch 2, step 5, batch 1" in message
+    assert "learning rate 0.00" in message
+    assert "lower learning_rate" in message
+    named = message.split("pictures [")[1].split("]")[0]
+    assert len(named.split(",")) == 4
+    assert all(word.strip(" '").startswith("t") for word in named.split(",")), "the pictures of the batch, by their ids"
+
+
+def test_fault_48_the_last_good_state_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    validation_losses(monkeypatch, [0.5, 0.4, 0.3, 0.2])
+    good = Run(tmp_path, "good")
+    kept = {}
+    with monkeypatch.context() as patch:
+        kill_after_state_of(patch, 1)
+        with pytest.raises(Killed):
+            good()
+    for name in (LAST, BEST):
+        kept[name] = (good.work / name).read_bytes()
+    bad = Run(tmp_path, "bad")
+    with pytest.raises(DataError, match="epoch 2"):
+        bad(lambda: Net(nan_at_step=4))
+    assert (bad.work / BEST).read_bytes() == kept[BEST]
+    state = torch.load(bad.work / LAST, weights_only=True)
+    assert state["callbacks"]["Keeper"]["best_epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in state["state_dict"].values())
+    assert [path.name for path in sorted(bad.work.iterdir())] == [BEST, LAST]
+
+
+def test_fault_48_a_huge_learning_rate_ends_in_words(tmp_path: Path) -> None:
+    class Squares(Net):  # a loss that overflows as a deep network's does
+        def forward(self, pictures: Tensor) -> Tensor:
+            return super().forward(pictures) ** 9 * 1e9
+
+    with pytest.raises(DataError, match=r"the training loss is (nan|inf) at epoch \d+, step \d+, batch \d .*learning rate 1e\+06"):
+        Run(tmp_path, learning_rate=1e6, warmup_share=0.01, epochs=50)(Squares)
+
+
+def test_fault_48_a_nan_validation_loss_is_never_best(tmp_path: Path) -> None:
+    run = Run(tmp_path, epochs=4)
+    best, curve, facts = run(lambda: Net(nan_in_validation=(0, 2)))
+    assert curve["val_loss"].isna().tolist() == [True, False, True, False]
+    assert facts["best_epoch"] in (1, 3)
+    assert all(torch.isfinite(value).all() for value in best.values())
+
+
+def test_fault_57_out_of_memory_suggests_a_batch_size(tmp_path: Path) -> None:
+    class Hungry(Net):
+        def forward(self, pictures: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    run = Run(tmp_path)
+    with pytest.raises(DataError, match=r"out of GPU memory at batch_size 8: try batch_size=4 \(tried to allocate 20 GiB\)"):
+        run(Hungry)
+    assert not (run.work / BEST).exists()
+
+
+# --- faults 49 and 50: killed and taken up again -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 3])
+def test_fault_50_resumed_is_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """Dropout, augmentation, order, optimizer, schedule: every one of them must go on where it was."""
+    weights, curve, facts = Run(tmp_path, "unbroken", **AUGMENTED)()
+    run = Run(tmp_path, "broken", **AUGMENTED)
+    with monkeypatch.context() as patch:
+        kill_after_state_of(patch, epoch)
+        with pytest.raises(Killed):
+            run()
+    torch.manual_seed(99)  # a new process draws on from elsewhere
+    again, curve_again, facts_again = run()
+    assert sha256(again) == sha256(weights)
+    pd.testing.assert_frame_equal(curve_again, curve)
+    assert facts_again["best_epoch"] == facts["best_epoch"]
+    last, whole = (torch.load(Path(tmp_path, work, LAST), weights_only=True) for work in ("broken", "unbroken"))
+    assert sha256(last["state_dict"]) == sha256(whole["state_dict"]), "the last epoch's weights too, not the best alone"
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_fault_50_early_stopping_goes_on_counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """Epoch 3 is the second without a better one: an unbroken run stops there, however good epoch 4 would be."""
+    validation_losses(monkeypatch, [0.5, 0.4, 0.6, 0.6, 0.1, 0.05])
+    weights, _, facts = Run(tmp_path, "unbroken", epochs=6, patience=2)()
+    assert (facts["epochs"], facts["best_epoch"]) == (4, 1)
+    run = Run(tmp_path, "broken", epochs=6, patience=2)
+    with monkeypatch.context() as patch:
+        kill_after_state_of(patch, epoch)
+        with pytest.raises(Killed):
+            run()
+    again, curve, facts_again = run()
+    assert (facts_again["epochs"], facts_again["best_epoch"]) == (4, 1)
+    assert len(curve) == 4
+    assert sha256(again) == sha256(weights)
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path)
+    weights, curve, _ = run()
+
+    def never(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(Classifier, "training_step", never)
+    again, curve_again, _ = run()
+    assert sha256(again) == sha256(weights)
+    pd.testing.assert_frame_equal(curve_again, curve)
+
+
+@pytest.mark.parametrize("what", [BEST, LAST])
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_fault_49_killed_while_a_state_is_written_the_one_before_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, epoch: int
+) -> None:
+    validation_losses(monkeypatch, [0.5, 0.4, 0.3, 0.2])
+    weights, curve, _ = Run(tmp_path, "unbroken")()
+    run = Run(tmp_path, "broken")
+    calls, original = [], fitting.os.replace
+
+    def die_at_the_rename(source: Path, target: Path) -> None:
+        if Path(target).name == what and Path(target).parent == run.work:
+            calls.append(target)
+            if len(calls) == epoch + 1:
+                Path(source).write_bytes(Path(source).read_bytes()[:100])  # half written
+                raise Killed
+        original(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting.os, "replace", die_at_the_rename)
+        with pytest.raises(Killed):
+            run()
+    assert (run.work / f"{what}.partial").is_file()
+    again, curve_again, _ = run()
+    assert sha256(again) == sha256(weights)
+    pd.testing.assert_frame_equal(curve_again, curve)
+
+
+@pytest.mark.parametrize("what", [BEST, LAST])
+@pytest.mark.parametrize("damage", ["empty", "half", "garbage"])
+def test_fault_49_a_damaged_state_is_said_and_training_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str, damage: str
+) -> None:
+    weights, curve, _ = Run(tmp_path, "unbroken")()
+    run = Run(tmp_path, "broken")
+    with monkeypatch.context() as patch:
+        kill_after_state_of(patch, 2)
+        with pytest.raises(Killed):
+            run()
+    path = run.work / what
+    data = path.read_bytes()
+    path.write_bytes({"empty": b"", "half": data[: len(data) // 2], "garbage": b"\x00\xff" * 500}[damage])
+    capsys.readouterr()
+    again, curve_again, _ = run()
+    assert "is damaged" in (said := capsys.readouterr().out)
+    assert "training starts again from the first epoch" in said
+    assert sha256(again) == sha256(weights)
+    pd.testing.assert_frame_equal(curve_again, curve)
+
+
+def test_fault_53_a_hostile_state_is_not_run(tmp_path: Path) -> None:
+    from tests.test_backbones import Hostile
+
+    run, trace = Run(tmp_path), tmp_path / "attacked"
+    run.work.mkdir()
+    torch.save({"state_dict": {}, "x": Hostile(trace)}, run.work / LAST)
+    safetensors.torch.save_file({"a": torch.zeros(1)}, run.work / BEST)
+    weights, _, _ = run()
+    assert not trace.exists()
+    assert sha256(weights) == sha256(Run(tmp_path, "unbroken")()[0])
+
+
+# --- faults 51 and 52: seeds and workers -------------------------------------------------------------------------------
+
+
+def test_fault_51_the_seed_decides(tmp_path: Path) -> None:
+    one, again, other = (sha256(Run(tmp_path, work, **AUGMENTED)(seed=seed)[0]) for work, seed in (("a", 3), ("b", 3), ("c", 4)))
+    assert one == again
+    assert one != other
+
+
+def test_fault_52_loader_processes_change_no_weight(tmp_path: Path) -> None:
+    alone = Run(tmp_path, "alone", epochs=2, **AUGMENTED)()
+    helped = Run(tmp_path, "helped", epochs=2, workers=2, **AUGMENTED)()
+    assert sha256(alone[0]) == sha256(helped[0])
+    pd.testing.assert_frame_equal(alone[1], helped[1])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fault_52_lightning_tells_our_sampler_the_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    seen: dict[int, dict[int, Tensor]] = {}
+    original = Classifier.training_step
+
+    def note(self: Classifier, batch: Any, number: int) -> Tensor:
+        epoch = seen.setdefault(self.current_epoch, {})
+        epoch.update({int(item): picture.clone() for picture, item in zip(batch[0], batch[2], strict=True)})
+        return original(self, batch, number)
+
+    monkeypatch.setattr(Classifier, "training_step", note)
+    Run(tmp_path, epochs=3, workers=workers, zoom=1.5)()
+    assert sorted(seen) == [0, 1, 2]
+    orders = [tuple(epoch) for epoch in seen.values()]
+    assert len(set(orders)) == 3
+    assert all(sorted(order) == list(range(16)) for order in orders)
+    for item in range(16):
+        assert not torch.equal(seen[0][item], seen[1][item])
+        assert not torch.equal(seen[1][item], seen[2][item])
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for bad in ({"epochs": 0}, {"patience": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"warmup_share": 1.0},
+                {"max_hours": 0.0}, {"epochs": 1.5}, {"zoom": 0.5}, {"light": 1.0}, {"workers": -1}):  # fmt: skip
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            ImageSettings.model_validate(tiny.settings().model_dump() | bad)

@@ -1,0 +1,189 @@
+"""Metrics against scikit-learn, and the bootstrap against resampling by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from stages import scores
+from stages.scores import accuracy, bootstrap, confusion, f1_macro, headline, interval, per_class, precision_recall_f1
+
+CLASSES = ["deer", "fox", "rabbit", "wolf", "empty"]
+
+
+def answers(pairs: list[tuple[str, str]]) -> pd.DataFrame:
+    return pd.DataFrame(pairs, columns=["actual", "predicted"]).astype("str")
+
+
+tables = st.lists(st.tuples(st.sampled_from(CLASSES[:4]), st.sampled_from(CLASSES)), min_size=1, max_size=60).map(answers)
+
+
+@settings(max_examples=80, deadline=None)
+@given(table=tables)
+def test_scores_are_those_of_scikit_learn(table: pd.DataFrame) -> None:
+    actual, predicted = table["actual"].tolist(), table["predicted"].tolist()
+    counts = confusion(table["actual"], table["predicted"], CLASSES)
+    assert np.array_equal(counts, metrics.confusion_matrix(actual, predicted, labels=CLASSES))
+    assert accuracy(counts) == pytest.approx(metrics.accuracy_score(actual, predicted))
+    present = [label for label in CLASSES if label in actual]
+    expected = metrics.f1_score(actual, predicted, labels=present, average="macro", zero_division=0)
+    assert f1_macro(counts) == pytest.approx(expected)
+    found = precision_recall_f1(counts)
+    expected_parts = metrics.precision_recall_fscore_support(actual, predicted, labels=CLASSES, zero_division=0)
+    for ours, theirs in zip(found, expected_parts, strict=False):
+        assert ours == pytest.approx(theirs)
+    rows = per_class(table, CLASSES)
+    assert rows["label"].tolist() == CLASSES
+    assert rows["n"].tolist() == expected_parts[3].tolist()
+    assert rows["predicted"].sum() == len(table)
+    assert rows["f1"].to_numpy() == pytest.approx(expected_parts[2])
+    assert rows["recall"].to_numpy() == pytest.approx(expected_parts[1])
+    assert rows["precision"].to_numpy() == pytest.approx(expected_parts[0])
+
+
+def test_exact_numbers() -> None:
+    table = answers([("deer", "deer")] * 6 + [("deer", "fox")] * 2 + [("fox", "fox")] * 1 + [("fox", "empty")] * 1)
+    counts = confusion(table["actual"], table["predicted"], ["deer", "fox", "empty"])
+    assert counts.tolist() == [[6, 2, 0], [0, 1, 1], [0, 0, 0]]
+    precision, recall, f1 = precision_recall_f1(counts)
+    assert precision == pytest.approx([1, 1 / 3, 0])
+    assert recall == pytest.approx([0.75, 0.5, 0])
+    assert f1 == pytest.approx([6 / 7, 0.4, 0])
+    assert f1_macro(counts) == pytest.approx((6 / 7 + 0.4) / 2)  # `empty` has no true item: no say
+    assert accuracy(counts) == pytest.approx(0.7)
+
+
+def test_many_confusions_at_once_are_each_as_if_alone() -> None:
+    counts = np.random.default_rng(0).integers(0, 5, (7, 4, 4)).astype(float)
+    assert f1_macro(counts) == pytest.approx([float(f1_macro(one)) for one in counts])
+    assert accuracy(counts) == pytest.approx([float(accuracy(one)) for one in counts])
+    assert precision_recall_f1(counts)[2].shape == (7, 4)
+
+
+def test_a_class_that_is_not_counted_is_refused() -> None:
+    table = answers([("deer", "wolf")])
+    with pytest.raises(ValueError, match="a class is not among those to count"):
+        confusion(table["actual"], table["predicted"], ["deer", "fox"])
+    with pytest.raises(ValueError, match="a class is not among those to count"):
+        confusion(table["predicted"], table["actual"], ["deer", "fox"])
+
+
+def test_interval_is_the_central_share() -> None:
+    values = np.arange(1001) / 1000
+    assert interval(values) == pytest.approx((0.025, 0.975))
+    assert interval(values[::-1], 0.5) == pytest.approx((0.25, 0.75))
+
+
+# Bootstrap -----------------------------------------------------------------------------------------------------------
+
+
+def sequences(seed: int, count: int) -> pd.DataFrame:
+    """Sequences of 1 to 6 pictures of one class each; a sequence is mostly right or mostly wrong as a whole."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(count):
+        actual = CLASSES[rng.choice(4, p=[0.5, 0.3, 0.15, 0.05])]
+        right = rng.random() < 0.7
+        for _ in range(rng.integers(1, 7)):
+            predicted = actual if rng.random() < (0.95 if right else 0.1) else str(rng.choice(CLASSES))
+            rows.append((actual, predicted, f"s{number}"))
+    return pd.DataFrame(rows, columns=["actual", "predicted", "seq_id"])
+
+
+def by_group(table: pd.DataFrame) -> np.ndarray:
+    return np.stack([confusion(rows["actual"], rows["predicted"], CLASSES) for _, rows in table.groupby("seq_id")])
+
+
+def by_hand(table: pd.DataFrame, draws: int, unit: str) -> np.ndarray:
+    """Macro F1 of resamples of whole units, drawn one by one."""
+    rng = np.random.default_rng(99)
+    counts = [confusion(rows["actual"], rows["predicted"], CLASSES) for _, rows in table.groupby(unit)]
+    picks = rng.integers(0, len(counts), (draws, len(counts)))
+    return np.array([f1_macro(sum(counts[i] for i in row)) for row in picks])
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_bootstrap_is_resampling_whole_sequences_by_hand(seed: int) -> None:
+    table = sequences(seed, 60)
+    expected = by_hand(table, 1500, "seq_id")
+    found = f1_macro(bootstrap(by_group(table), 4000, seed))
+    spread = expected.std()
+    assert found.mean() == pytest.approx(expected.mean(), abs=5 * spread / np.sqrt(1500))
+    assert found.std() == pytest.approx(spread, rel=0.1)
+    for quantile in (0.05, 0.95):
+        assert np.quantile(found, quantile) == pytest.approx(np.quantile(expected, quantile), abs=0.25 * spread)
+    one_by_one = by_hand(table.assign(picture=range(len(table))), 500, "picture")
+    assert one_by_one.std() < 0.8 * spread  # what drawing pictures would wrongly claim
+
+
+def test_bootstrap_draws_as_many_groups_as_there_are() -> None:
+    groups = np.zeros((9, 2, 2))
+    groups[:, 0, 0] = 1
+    drawn = bootstrap(groups, 50, 0)
+    assert drawn.shape == (50, 2, 2)
+    assert (drawn[:, 0, 0] == 9).all()
+    assert drawn.sum() == 450
+    one_each = np.zeros((9, 3, 3))
+    one_each[np.arange(9), np.arange(9) // 3, np.arange(9) % 3] = 1
+    counts = bootstrap(one_each, 20_000, 0)
+    assert (counts.sum((1, 2)) == 9).all()
+    assert counts.mean(0) == pytest.approx(np.ones((3, 3)), abs=0.04)
+    assert counts.var(0) == pytest.approx(np.full((3, 3), 8 / 9), abs=0.05)
+
+
+def test_bootstrap_depends_on_its_seed_alone() -> None:
+    groups = by_group(sequences(3, 30))
+    assert np.array_equal(bootstrap(groups, 200, 5), bootstrap(groups, 200, 5))
+    assert not np.array_equal(bootstrap(groups, 200, 5), bootstrap(groups, 200, 6))
+    assert np.array_equal(bootstrap(groups, 50, 5), bootstrap(groups, 200, 5)[:50])
+
+
+def test_bootstrap_in_blocks_equals_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = by_group(sequences(3, 30))
+    whole = bootstrap(groups, 200, 5)
+    blocks = scores._blocks
+    asked: list[int] = []
+
+    def small(total: int, size: int) -> list[int]:
+        asked.append(size)
+        return blocks(total, 7)
+
+    monkeypatch.setattr(scores, "_blocks", small)
+    assert np.array_equal(bootstrap(groups, 200, 5), whole)
+    assert asked == [20_000_000 // 30]
+    assert blocks(200, 7) == [7] * 28 + [4]
+    assert blocks(7, 7) == [7]
+    assert blocks(3, 7) == [3]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), count=st.integers(20, 120))
+def test_headline(seed: int, count: int) -> None:
+    table = sequences(seed, count)
+    found = headline(table, CLASSES, "deer", 300, seed)
+    assert found["n"] == len(table)
+    present = sorted(set(table["actual"]))
+    assert found["f1_macro"] == pytest.approx(
+        metrics.f1_score(table["actual"], table["predicted"], labels=present, average="macro", zero_division=0)
+    )
+    assert found["accuracy"] == pytest.approx((table["actual"] == table["predicted"]).mean())
+    assert found["majority"] == pytest.approx((table["actual"] == "deer").mean())
+    assert 0 <= found["f1_macro_low"] < found["f1_macro_high"] <= 1
+    # A rare class can fall out of a draw, which lifts its mean: allow a little.
+    assert found["f1_macro_low"] - 0.05 <= found["f1_macro"] <= found["f1_macro_high"] + 0.05
+    assert headline(table.sample(frac=1, random_state=1), CLASSES, "deer", 300, seed) == pytest.approx(found)
+
+
+def test_headline_contains_its_point_for_sane_data() -> None:
+    table = sequences(7, 200)
+    found = headline(table, CLASSES, "deer", 1000, 0)
+    assert found["f1_macro_low"] < found["f1_macro"] < found["f1_macro_high"]
+    assert 0.02 < found["f1_macro_high"] - found["f1_macro_low"] < 0.4
+
+
+def test_headline_of_a_perfect_model_has_no_width() -> None:
+    table = sequences(7, 50).assign(predicted=lambda rows: rows["actual"])
+    found = headline(table, CLASSES, "wolf", 200, 0)
+    assert (found["f1_macro"], found["f1_macro_low"], found["f1_macro_high"], found["accuracy"]) == (1, 1, 1, 1)

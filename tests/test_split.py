@@ -1,0 +1,558 @@
+"""Splits: parts that keep sequences and locations apart and never move. Faults 33 to 36 and 38."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from stages.files import DataError, check_manifest, read_json, write_json
+from stages.samples import BOXES, SAMPLES
+from stages.settings import section
+from stages.split import SplitSettings, Unseen, allocate, check, cut, hold_out, leaks, near_pairs, report
+
+SHARES = {"location": {"train": 0.46, "val": 0.44, "test": 0.10}, "class": {"train": 0.65, "val": 0.25}}
+BOTH = {"unseen": {"locations": 0.3, "max_per_class": 100}, "seen": 0.1} | SHARES
+LABELS = ["deer", "fox", "rabbit", "empty"]
+
+
+def chosen(**values: Any) -> SplitSettings:
+    return section("split", SplitSettings, {"split": values})
+
+
+def table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    """(location, sequence, label, given list) of each picture -> a samples table; hashes are far apart."""
+    far = np.random.default_rng(0).integers(0, 2**63, len(rows), dtype=np.uint64)
+    pictures = pd.DataFrame(rows, columns=["location", "seq_id", "label", "given_split"])
+    count = len(pictures)
+    pictures = pictures.assign(
+        sample_id=[f"p{n:04}" for n in range(count)],
+        path=[f"p{n}.png" for n in range(count)],
+        frame_num=pd.array([pd.NA] * count, dtype="Int64"),
+        captured_at=pd.Series([pd.NaT] * count, dtype="datetime64[us]"),
+        width_px=8, height_px=6, infrared=False, bytes=9, note="",
+        sha256=[f"{n:064x}" for n in range(count)],
+        phash=[f"{int(value):016x}" for value in far],
+    )[list(SAMPLES.columns)]  # fmt: skip
+    return SAMPLES.validate(pictures.astype({"location": "str", "given_split": "str"}))
+
+
+def many(seed: int, locations: int, sequences: int, labels: list[str] = LABELS) -> pd.DataFrame:
+    """Random sequences of 1 to 5 pictures, each at one location; classes are long-tailed, some frames empty."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(sequences):
+        location = str(rng.integers(locations) if number >= locations else number)
+        label = labels[min(rng.geometric(0.5) - 1, len(labels) - 1)]
+        for _ in range(rng.integers(1, 6)):
+            rows.append((location, f"s{number}", "empty" if rng.random() < 0.1 else label, None))
+    return table(rows)
+
+
+tables = st.builds(many, st.integers(0, 10**6), st.integers(2, 12), st.integers(12, 60))
+whole_settings = st.fixed_dictionaries(
+    {
+        "unseen": st.one_of(
+            st.none(),
+            st.fixed_dictionaries(
+                {"locations": st.sampled_from([0.3, 0.5, 1]), "max_per_class": st.sampled_from([None, 1, 5, 100])}
+            ),
+        ),
+        "seen": st.sampled_from([0, 0.1, 0.3]),
+        "location": st.sampled_from([SHARES["location"], {"train": 0.5, "val": 0.5}]),
+        "class": st.just(SHARES["class"]),
+    }
+)
+
+
+def cut_or_skip(pictures: pd.DataFrame, wanted: SplitSettings, seed: int) -> dict[str, pd.Series]:
+    try:
+        return cut(pictures, wanted, seed)
+    except DataError as error:
+        assert "leaves none on one side" in str(error)  # the only fault that these tables can have
+        assume(False)
+        raise
+
+
+# Properties ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(pictures=tables, values=whole_settings, seed=st.integers(0, 99))
+def test_fault_33_no_sequence_and_no_location_is_ever_in_two_parts(
+    pictures: pd.DataFrame, values: dict[str, Any], seed: int
+) -> None:
+    versions = cut_or_skip(pictures, chosen(**values), seed)
+    assert set(versions) == {"location", "class"}
+    for version, parts in versions.items():
+        assert parts.notna().all()
+        assert sorted(parts.index) == sorted(pictures.index)  # each picture has one part
+        allowed = {"train", "val", "seen", "unseen", "unused"} | ({"test"} if version == "location" else set())
+        assert set(parts) <= allowed
+        part = parts.reindex(pictures.index)
+        used = pictures.assign(part=part)[part != "unused"]
+        assert used.groupby("seq_id")["part"].nunique().max() == 1
+        homes = used.groupby("location")["part"].agg(set)
+        assert all(home == {"unseen"} for home in homes if "unseen" in home)
+        if version == "location":  # `seen` is at train's locations alone
+            assert all(len(home - {"seen"}) == 1 for home in homes)
+            assert all("train" in home for home in homes if "seen" in home)
+        trained = set(used.loc[used["part"] == "train", "label"])
+        rest = used[used["part"].isin(["train", "val", "test", "seen"])]
+        assert set(used.loc[used["part"] == "unseen", "label"]) <= set(rest["label"]) | trained
+
+
+@settings(max_examples=40, deadline=None)
+@given(pictures=tables, values=whole_settings, seed=st.integers(0, 99))
+def test_test_sets_are_the_same_in_every_version(
+    pictures: pd.DataFrame, values: dict[str, Any], seed: int
+) -> None:
+    versions = cut_or_skip(pictures, chosen(**values), seed)
+    by_class, by_location = versions["class"].sort_index(), versions["location"].sort_index()
+    assert (by_class == "unseen").equals(by_location == "unseen")
+    seen = by_location == "seen"
+    assert (by_class[seen] == "seen").all()
+    assert (by_location[by_class == "seen"].isin(["seen", "unused"])).all()
+    alone = cut(pictures, chosen(**(values | {"location": None})), seed)["class"].sort_index()
+    assert alone.equals(by_class)  # a version does not depend on which others are asked for
+    other = cut(pictures, chosen(**(values | {"class": {"train": 0.9, "val": 0.1}})), seed)
+    assert other["location"].sort_index().equals(by_location)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pictures=tables, values=whole_settings, seed=st.integers(0, 99), shuffle=st.integers(0, 10**6))
+def test_fault_38_the_order_of_rows_does_not_matter(
+    pictures: pd.DataFrame, values: dict[str, Any], seed: int, shuffle: int
+) -> None:
+    expected = cut_or_skip(pictures, chosen(**values), seed)
+    mixed = pictures.sample(frac=1, random_state=shuffle).reset_index(drop=True)
+    found = cut(mixed, chosen(**values), seed)
+    for version, parts in expected.items():
+        a = dict(zip(pictures["sample_id"], parts.reindex(pictures.index), strict=True))
+        b = dict(zip(mixed["sample_id"], found[version].reindex(mixed.index), strict=True))
+        assert a == b
+
+
+def test_another_seed_gives_another_split() -> None:
+    pictures = many(1, 10, 80)
+    a, b = (cut(pictures, chosen(**BOTH), seed)["class"].sort_index() for seed in (1, 2))
+    assert (a != b).mean() > 0.1
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_shares_are_about_those_asked_for(seed: int) -> None:
+    pictures = many(seed, 14, 400, ["deer", "fox"])
+    versions = cut(pictures, chosen(**BOTH), seed)
+    part = versions["class"].sort_index()
+    pool = part != "unused"
+    here = pool & (part != "unseen")
+    assert (part[here] == "seen").mean() == pytest.approx(0.1, abs=0.02)
+    rest = part[here & (part != "seen")]
+    assert (rest == "train").mean() == pytest.approx(0.65 / 0.9, abs=0.02)
+    for label in ("deer", "fox"):  # each class alike
+        one = rest[pictures["label"] == label]
+        assert (one == "train").mean() == pytest.approx(0.65 / 0.9, abs=0.06)
+    spread = versions["location"].sort_index()
+    divided = spread[spread.isin(["train", "val", "test"])]
+    largest = pictures.groupby("location").size().max() / len(divided)
+    for name, share in SHARES["location"].items():
+        assert (divided == name).mean() == pytest.approx(share, abs=largest)
+
+
+groups = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=4), st.integers(1, 30), min_size=1, max_size=40)
+
+
+@settings(max_examples=100, deadline=None)
+@given(groups=groups, seed=st.integers(0, 99), largest_first=st.booleans(), val=st.floats(0.05, 0.9))
+def test_allocate(groups: dict[str, int], seed: int, largest_first: bool, val: float) -> None:
+    shares = {"train": 1 - val, "val": val}
+    given = allocate(groups, shares, seed, largest_first)
+    assert set(given) == set(groups)
+    assert set(given.values()) <= set(shares)
+    total = sum(groups.values())
+    held = sum(size for group, size in groups.items() if given[group] == "val")
+    assert abs(held - val * total) <= max(groups.values())  # no part is off by more than one group
+    assert given == allocate(dict(reversed(groups.items())), shares, seed, largest_first)
+
+
+def test_allocate_gives_each_turn_to_the_part_that_lacks_most() -> None:
+    sizes = {"a": 10, "b": 6, "c": 3, "d": 1}
+    # 10: train lacks 5; 6 of 16: val lacks 8; 3 of 19: val lacks 3.5; 1 of 20: train and val are level.
+    found = allocate(sizes, {"train": 0.5, "val": 0.5}, 0, largest_first=True)
+    assert found == {"a": "train", "b": "val", "c": "val", "d": "val"}
+    assert len({tuple(sorted(allocate(dict.fromkeys("abcdef", 1), {"train": 0.5, "val": 0.5}, seed).items()))
+                for seed in range(20)}) > 5  # fmt: skip
+
+
+# Unseen, pool, official ----------------------------------------------------------------------------------------------
+
+
+def plain(count: int = 6, each: int = 6) -> pd.DataFrame:
+    """`each` sequences of two deer and two of foxes at each of `count` locations 0, 1, ..."""
+    return table(
+        [
+            (str(place), f"{place}-{number}-{label}", label, "boxed" if place < 4 else "whole")
+            for place in range(count)
+            for number in range(each)
+            for label in ("deer", "fox")
+            for _ in range(2)
+        ]
+    )
+
+
+def places(pictures: pd.DataFrame, parts: pd.Series, *names: str) -> set[str]:
+    return set(pictures.loc[parts.reindex(pictures.index).isin(names), "location"])
+
+
+def test_unseen_locations_by_name() -> None:
+    pictures = plain()
+    parts = cut(pictures, chosen(**(BOTH | {"unseen": {"locations": ["1", "4"], "max_per_class": None}})), 0)["class"]
+    assert places(pictures, parts, "unseen") == {"1", "4"}
+    assert places(pictures, parts, "train", "val", "seen") == {"0", "2", "3", "5"}
+    assert (parts == "unseen").sum() == 2 * 24
+
+
+@pytest.mark.parametrize(("wanted", "count"), [(0.3, 2), (0.5, 3), (1, 1), (5, 5)])
+def test_unseen_locations_by_share_or_number(wanted: float, count: int) -> None:
+    pictures = plain()
+    parts = cut(pictures, chosen(**(BOTH | {"unseen": {"locations": wanted}}) | {"location": None}), 0)["class"]
+    assert len(places(pictures, parts, "unseen")) == count
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (["1", "camera 7"], r"no pictures from \['camera 7'\]. There is: 0, 1, 2, 3, 4, 5"),
+        (6, "6 of 6 locations leaves none on one side"),
+        (0.01, "0.01 of 6 locations leaves none on one side"),
+        (0, "0 of 6 locations"),
+        (-1, "-1 of 6 locations"),
+    ],
+)
+def test_unseen_locations_that_cannot_be(wanted: Any, message: str) -> None:
+    with pytest.raises(DataError, match=rf"split\.unseen\.locations: {message}"):
+        cut(plain(), chosen(**(BOTH | {"unseen": {"locations": wanted}})), 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(pictures=tables, limit=st.sampled_from([1, 3, 10]))
+def test_unseen_is_capped_by_whole_sequences(pictures: pd.DataFrame, limit: int) -> None:
+    wanted = BOTH | {"unseen": {"locations": 0.5, "max_per_class": None}, "location": None}
+    every = cut_or_skip(pictures, chosen(**wanted), 0)["class"].sort_index() == "unseen"
+    wanted["unseen"] = {"locations": 0.5, "max_per_class": limit}
+    some = cut(pictures, chosen(**wanted), 0)["class"].sort_index() == "unseen"
+    assert not (some & ~every).any()
+    for _, rows in pictures[every].groupby("label"):
+        kept = rows[some[rows.index]]
+        assert len(kept) >= min(limit, len(rows))
+        assert len(kept) < limit + rows.groupby("seq_id").size().max()
+        assert not set(kept["seq_id"]) & set(rows.drop(kept.index)["seq_id"])
+
+
+def test_a_class_that_is_only_at_unseen_places_is_left_out() -> None:
+    pictures = plain()
+    pictures.loc[pictures["location"] == "4", "label"] = "wolf"
+    parts = cut(pictures, chosen(**(BOTH | {"unseen": {"locations": ["4", "5"]}})), 0)["class"].reindex(pictures.index)
+    assert set(parts[pictures["label"] == "wolf"]) == {"unused"}
+    assert set(pictures.loc[parts == "unseen", "label"]) == {"deer", "fox"}
+
+
+def test_pool_is_what_may_be_trained_on() -> None:
+    pictures = plain()
+    wanted = BOTH | {"unseen": {"locations": 3}, "pool": ["boxed"]}
+    for version, parts in cut(pictures, chosen(**wanted), 0).items():
+        away = places(pictures, parts, "unseen")
+        assert away > {"4", "5"}, version  # those outside the pool first
+        assert len(away) == 3
+        assert set(pictures.loc[parts.reindex(pictures.index) != "unseen", "given_split"]) == {"boxed"}
+    rest = cut(pictures, chosen(**(wanted | {"unseen": {"locations": 1}})), 0)["class"].reindex(pictures.index)
+    outside = pictures["given_split"] == "whole"
+    assert set(rest[outside]) == {"unseen", "unused"}  # never trained on
+    with pytest.raises(DataError, match=r"split\.pool: no picture comes from boxes. There is: boxed, whole"):
+        cut(pictures, chosen(**(wanted | {"pool": ["boxes"]})), 0)
+
+
+def test_hold_out_prefers_what_the_pool_lacks() -> None:
+    pictures = plain()
+    for seed in range(5):
+        away = hold_out(pictures, pictures["given_split"] == "boxed", Unseen(locations=2), seed)
+        assert sorted(away) == ["4", "5"]
+
+
+def test_group_by_sample_is_the_literal_way() -> None:
+    pictures = plain(2, 12)
+    values = BOTH | {"unseen": None, "location": None, "group_by": "sample_id"}
+    wanted = chosen(**values)
+    parts = cut(pictures, wanted, 0)["class"].reindex(pictures.index)
+    assert pictures.assign(part=parts).groupby("seq_id")["part"].nunique().max() > 1
+    (warning,) = check("class", report(pictures, parts, 0), wanted)
+    assert "sequences are in train and in another part" in warning
+
+
+@pytest.mark.parametrize("missing", ["unseen", "location"])
+def test_without_locations_the_error_is_clear(missing: str) -> None:
+    pictures = plain()
+    pictures["location"] = pictures["location"].where(pictures["sample_id"] > "p0002", None)
+    values = {"seen": 0.1, "class": SHARES["class"], missing: BOTH[missing]}
+    with pytest.raises(DataError, match=r"3 pictures have no location \(p0000 is one\).*set split\.unseen and split\.loc"):
+        cut(pictures, chosen(**values), 0)
+    pictures["location"] = None
+    parts = cut(SAMPLES.validate(pictures.astype({"location": "str"})), chosen(**(values | {missing: None})), 0)["class"]
+    assert set(parts) == {"train", "val", "seen"}
+
+
+def lists(pictures: pd.DataFrame, **values: Any) -> pd.Series:
+    return cut(pictures, chosen(official=values), 0)["official"].reindex(pictures.index)
+
+
+def listed() -> pd.DataFrame:
+    names = ["train", "cis_val", "cis_test", "trans_test", "other", None]
+    return table([(str(n), f"{n}-{s}", label, name) for n, name in enumerate(names) for s in range(10)
+                  for label in ("deer", "deer", "fox")])  # fmt: skip
+
+
+def test_official_takes_the_given_lists() -> None:
+    pictures = listed()
+    parts = lists(pictures, train=["train"], val=["cis_val"], seen=["cis_test"], unseen=["trans_test"])
+    expected = {"train": "train", "cis_val": "val", "cis_test": "seen", "trans_test": "unseen", "other": "unused"}
+    assert (parts == pictures["given_split"].map(expected).fillna("unused")).all()
+
+
+def test_official_cuts_its_own_validation_from_train() -> None:
+    pictures = listed()
+    parts = lists(pictures, train=["train", "other"], val=0.2, unseen=["trans_test"])
+    mine = pictures["given_split"].isin(["train", "other"])
+    assert set(parts[mine]) == {"train", "val"}
+    assert (parts[mine] == "val").mean() == pytest.approx(0.2, abs=0.05)
+    assert pictures.assign(part=parts)[mine].groupby("seq_id")["part"].nunique().max() == 1
+    assert set(parts[~mine]) == {"unseen", "unused"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train": ["trian"], "val": ["cis_val"]},
+         "no pictures from trian. Given lists in the data: cis_test, cis_val, other, train, trans_test"),
+        ({"train": ["train"], "val": ["train"]}, "a list is named in two parts"),
+        ({"train": ["train"], "val": 0.1, "seen": ["other"], "unseen": ["other"]}, "a list is named in two parts"),
+    ],
+)  # fmt: skip
+def test_official_lists_that_cannot_be(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=rf"split\.official: {message}"):
+        lists(listed(), **values)
+    with pytest.raises(DataError, match="Given lists in the data: none"):
+        lists(many(0, 2, 12), train=["a"], val=0.5)
+
+
+# Leaks ---------------------------------------------------------------------------------------------------------------
+
+
+def four(**columns: list[Any]) -> tuple[pd.DataFrame, pd.Series]:
+    """Two pictures of train, one of val, one of unseen; each has a sequence and a location of its own unless told."""
+    pictures = table([(str(n), f"s{n}", "deer", None) for n in range(4)]).assign(**columns)
+    return pictures, pd.Series(["train", "train", "val", "unseen"])
+
+
+def checked(version: str = "class", given: dict[str, Any] | None = None, **columns: list[Any]) -> list[str]:
+    pictures, parts = four(**columns)
+    wanted = chosen(**({"class": SHARES["class"]} | (given or {})))
+    few = "split `class`: fewer than 3 pictures in train of deer"
+    return [w for w in check(version, report(pictures, parts, wanted.near_bits), wanted) if w != few.replace("class", version)]
+
+
+HASHES = ["00ff00ff00ff00ff", "0123456789abcdef", "fedcba9876543210", "aaaa5555aaaa5555"]
+
+
+def test_a_clean_split_has_no_warning() -> None:
+    assert checked(phash=HASHES) == []
+
+
+def test_fault_33_a_sequence_on_both_sides_fails() -> None:
+    with pytest.raises(DataError, match=r"split `class`: 1 sequences are in train and in another part, \['s1'\] for"):
+        checked(phash=HASHES, seq_id=["s0", "s1", "s1", "s3"])
+    assert checked("official", phash=HASHES, seq_id=["s0", "s1", "s1", "s3"]) == [
+        "split `official`: 1 sequences are in train and in another part"
+    ]
+
+
+def test_fault_33_a_location_on_both_sides_fails() -> None:
+    with pytest.raises(DataError, match=r"split `class`: locations of train are in another part too: {'unseen': \['1'\]}"):
+        checked(phash=HASHES, location=["0", "1", "2", "1"])
+    assert checked(phash=HASHES, location=["0", "1", "1", "3"]) == []  # `class` shares locations with val
+    with pytest.raises(DataError, match=r"split `location`: locations of train .*{'val': \['1'\]}"):
+        checked("location", phash=HASHES, location=["0", "1", "1", "3"])
+    assert checked("official", phash=HASHES, location=["0", "1", "1", "1"]) == [
+        "split `official`: locations of train are in another part too: {'unseen': ['1']}"
+    ]
+
+
+def test_fault_34_the_same_bytes_on_both_sides_fail() -> None:
+    same = ["a" * 64, "b" * 64, "c" * 64, "b" * 64]
+    for version in ("class", "official"):
+        with pytest.raises(DataError, match=rf"the same bytes are in train and in another part: \['{'b' * 64}'\]"):
+            checked(version, phash=HASHES, sha256=same)
+
+
+@pytest.mark.parametrize("apart", [0, 1, 3])
+def test_fault_35_look_alikes_are_reported_with_the_pair_or_fail(apart: int) -> None:
+    twin = f"{int(HASHES[1], 16) ^ (2**apart - 1):016x}"
+    hashes = [*HASHES[:3], twin]
+    text = (
+        "split `class`: 1 pictures outside train look like one in train {'unseen': 1, 'val': 0}; "
+        "p0003 (unseen) like p0001 for example"
+    )
+    assert checked(phash=hashes) == [text]
+    with pytest.raises(DataError) as caught:
+        checked(phash=hashes, given={"near_duplicates": "fail"})
+    assert str(caught.value) == f"{text}. Set split.near_duplicates to report to go on"
+    assert checked(phash=hashes, given={"near_bits": 2}) == ([] if apart == 3 else [text])
+
+
+def test_fault_35_every_look_alike_is_counted_by_part() -> None:
+    pictures = table([(str(n), f"s{n}", "deer", None) for n in range(60)])
+    pictures["phash"] = [HASHES[0]] * 30 + [f"{int(HASHES[0], 16) ^ 1:016x}"] * 20 + [HASHES[1]] * 10
+    found = leaks(pictures, pd.Series(["train"] * 30 + ["seen"] * 25 + ["unused"] * 5), 3)
+    assert found["look_alikes"] == {"seen": 20}
+    assert len(found["examples"]) == 20
+    assert found["examples"][0] == ["p0030", "seen", "p0000"]
+
+
+def test_fault_36_a_class_absent_from_train_is_declared() -> None:
+    found = report(*four(label=["deer", "fox", "wolf", "fox"], phash=HASHES), 3)
+    assert found["missing_from_train"] == ["wolf"]
+    assert found["classes"] == {
+        "train": {"deer": 1, "fox": 1, "wolf": 0},
+        "unseen": {"deer": 0, "fox": 1, "wolf": 0},
+        "val": {"deer": 0, "fox": 0, "wolf": 1},
+    }
+    assert found["pictures"] == {"train": 2, "unseen": 1, "val": 1}
+    assert found["locations"] == {"train": 2, "unseen": 1, "val": 1}
+    warnings = check("class", found, chosen(**{"class": SHARES["class"]}))
+    assert warnings == [
+        "split `class`: train has no wolf",
+        "split `class`: fewer than 3 pictures in train of deer, fox",
+    ]
+
+
+@pytest.mark.parametrize("lost", ["train", "val"])
+def test_nothing_to_train_or_validate_on_fails(lost: str) -> None:
+    pictures, parts = four(phash=HASHES)
+    with pytest.raises(DataError, match=rf"split `class`: no picture is in {lost}. Counts: "):
+        check("class", report(pictures, parts.replace(lost, "seen"), 3), chosen(**{"class": SHARES["class"]}))
+
+
+# Near pairs ----------------------------------------------------------------------------------------------------------
+
+
+def brute(names: list[str], bits: int) -> list[tuple[str, str]]:
+    ordered = sorted(set(names))
+    return [(a, b) for i, a in enumerate(ordered) for b in ordered[i + 1 :]
+            if (int(a, 16) ^ int(b, 16)).bit_count() <= bits]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    bits=st.integers(0, 7),
+    flips=st.lists(st.lists(st.integers(0, 63), max_size=8, unique=True), max_size=25),
+    narrow=st.booleans(),
+)
+def test_near_pairs_against_brute_force(seed: int, bits: int, flips: list[list[int]], narrow: bool) -> None:
+    rng = np.random.default_rng(seed)
+    values = [int(value) for value in rng.integers(0, 2**64, 40, dtype=np.uint64)]
+    if narrow:  # many share whole bands
+        values = [value & 0xFF000000000000FF for value in values]
+    for number, places in enumerate(flips):  # planted neighbours
+        values.append(values[number % 40] ^ sum(1 << place for place in places))
+    names = [f"{value:016x}" for value in values]
+    assert near_pairs(names, bits) == (brute(names, bits) if bits else [])
+
+
+@pytest.mark.parametrize("bits", range(1, 8))
+def test_near_pairs_finds_flips_wherever_they_are(bits: int) -> None:
+    for start in range(64):
+        other = sum(1 << (start + step * 9) % 64 for step in range(bits))
+        one_more = other | 1 << (start + 5) % 64
+        assert near_pairs([f"{0:016x}", f"{other:016x}"], bits) == [(f"{0:016x}", f"{other:016x}")]
+        assert near_pairs([f"{0:016x}", f"{one_more:016x}"], bits) == []
+
+
+# The command line ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clean_folder(tmp_path: Path) -> Callable[[pd.DataFrame], Path]:
+    def write(pictures: pd.DataFrame) -> Path:
+        folder = tmp_path / "clean"
+        folder.mkdir(exist_ok=True)
+        pictures.to_parquet(folder / "samples.parquet", index=False)
+        boxes = pd.DataFrame({name: pd.Series([], dtype="str" if name in ("sample_id", "label") else float)
+                              for name in BOXES.columns})  # fmt: skip
+        boxes.to_parquet(folder / "boxes.parquet", index=False)
+        write_json(folder / "source.json", {"root": "raw", "data": "your data"})
+        return folder
+
+    return write
+
+
+def test_the_stage_writes_a_list_for_each_version(
+    stage: Callable[..., Any], clean_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    pictures = many(3, 10, 120)
+    folder = clean_folder(pictures)
+    words = ("split", "--params", "split", "--clean", folder, "--seed", 3, "--out", tmp_path / "splits")
+    done = stage(*words, params={"split": BOTH})
+    assert done.code == 0, done.err
+    out = tmp_path / "splits"
+    assert sorted(path.name for path in out.iterdir()) == ["class.csv", "location.csv", "manifest.json", "report.json"]
+    assert check_manifest(out) == []
+    about = read_json(out / "report.json")
+    for version, parts in cut(pictures, chosen(**BOTH), 3).items():
+        written = pd.read_csv(out / f"{version}.csv", dtype=str)
+        assert written["sample_id"].tolist() == pictures["sample_id"].tolist()
+        assert written["part"].tolist() == parts.reindex(pictures.index).tolist()
+        assert about[version]["pictures"] == written["part"].value_counts().sort_index().to_dict()
+        assert f"{version}: {about[version]['pictures']}" in done.out
+    before = (out / "manifest.json").read_bytes()
+
+    clean_folder(pictures[::-1])  # fault 38, through the stage
+    assert stage(*words).code == 0
+    assert (out / "manifest.json").read_bytes() == before
+
+    pictures.loc[1:, "sha256"] = pictures.loc[0, "sha256"]  # fault 43: the old lists stay
+    clean_folder(pictures)
+    failed = stage(*words)
+    assert failed.code == 1
+    assert "the same bytes are in train and in another part" in failed.err
+    assert (out / "manifest.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clean", "params.yaml", "splits"]
+
+
+def test_the_stage_names_a_bad_samples_table(
+    stage: Callable[..., Any], clean_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    pictures = many(3, 10, 40)
+    pictures.loc[4, "sample_id"] = pictures.loc[5, "sample_id"]
+    words = ("split", "--params", "split", "--clean", clean_folder(pictures), "--seed", 3, "--out", tmp_path / "splits")
+    done = stage(*words, params={"split": BOTH})
+    assert done.code == 1
+    assert done.err.startswith("error: the samples table breaks its own rules:")
+    assert "p0005" in done.err
+    assert not (tmp_path / "splits").exists()
+
+
+
+
+def test_a_pool_that_is_all_held_out_is_no_crash() -> None:
+    pictures = plain()
+    everywhere = [str(n) for n in range(6)]
+    for values in ({"unseen": {"locations": ["0", "1", "2", "3"]}, "pool": ["boxed"]}, {"unseen": {"locations": everywhere}}):
+        wanted = chosen(**(BOTH | values))
+        for version, parts in cut(pictures, wanted, 0).items():
+            with pytest.raises(DataError, match=rf"split `{version}`: no picture is in train"):
+                check(version, report(pictures, parts.reindex(pictures.index), 3), wanted)
