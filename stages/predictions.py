@@ -25,7 +25,7 @@ PREDICTIONS = pa.DataFrameSchema(
 def check_predictions(predictions: pd.DataFrame, sample_ids: pd.Series) -> pd.DataFrame:
     """The table, checked: right columns, finite scores, every picture predicted and no other. Raises DataError."""
     try:
-        predictions = PREDICTIONS.validate(predictions, lazy=True)
+        predictions = PREDICTIONS.validate(predictions.reset_index(drop=True), lazy=True)
     except SchemaErrors as error:
         cases = error.failure_cases[["column", "check", "failure_case"]].head(5)
         raise DataError(f"the predictions break the table's rules:\n{cases.to_string(index=False)}") from None

@@ -47,7 +47,7 @@ def test_every_adapter_offers_what_is_asked(name: str) -> None:
 
 
 def test_an_unknown_adapter_is_told_the_known_ones() -> None:
-    with pytest.raises(DataError, match="no dataset adapter `mpiii`. There is: caltech_camera_traps, cct20, folders"):
+    with pytest.raises(DataError, match=r"no dataset adapter `mpiii`. There is: caltech_camera_traps, cct20, folders"):
         adapter("mpiii")
 
 
@@ -164,7 +164,9 @@ def test_cct_a_picture_without_id_or_name_is_rejected(tmp_path: Path, write_cct:
     assert (kind, where, reason) == ("picture", "list.json images[1]", "no_id_or_file_name")
 
 
-@pytest.mark.parametrize("box", [[1, 2, 3], "1 2 3 4", [None] * 4, [1, 2, 3, "4"], [1, 2, 3, True], {}, [1, 2, 3, 4, 5]])
+@pytest.mark.parametrize(
+    "box", [[1, 2, 3], "1 2 3 4", [None] * 4, [1, 2, 3, "4"], [1, 2, 3, True], {}, [1, 2, 3, 4, 5]]
+)
 def test_cct_a_box_of_another_kind_is_kept_as_no_number(tmp_path: Path, write_cct: WriteCct, box: object) -> None:
     write_cct(tmp_path / "list.json", [image("a")], [{"image_id": "a", "category_id": 1, "bbox": box}])
     (row,) = read(tmp_path).annotations.to_dict("records")
@@ -182,7 +184,11 @@ def test_cct_lists_are_joined_and_the_first_gives_the_split(tmp_path: Path, writ
         {5: "fox", 0: "empty"},
     )
     raw = read(tmp_path)
-    assert raw.pictures[["sample_id", "given_split"]].to_numpy().tolist() == [["a", "boxes"], ["b", "boxes"], ["c", "images"]]
+    assert raw.pictures[["sample_id", "given_split"]].to_numpy().tolist() == [
+        ["a", "boxes"],
+        ["b", "boxes"],
+        ["c", "images"],
+    ]
     assert raw.pictures["location"][0] == "1"
     assert raw.annotations[["sample_id", "label"]].to_numpy().tolist() == [["a", "deer"], ["a", "fox"], ["c", "empty"]]
     assert raw.merged == 2
@@ -209,7 +215,9 @@ def test_cct_other_json_is_passed_over_unless_it_is_named(tmp_path: Path, write_
     assert len(read(tmp_path).pictures) == 1
     with pytest.raises(DataError, match=r"faults\.json: not a COCO Camera Traps list: it lacks"):
         read(tmp_path, "caltech_camera_traps", "faults.json")
-    with pytest.raises(DataError, match=r"no annotation list lost\.json. JSON files there: \['faults.json', 'list.json'\]"):
+    with pytest.raises(
+        DataError, match=r"no annotation list lost\.json. JSON files there: \['faults.json', 'list.json'\]"
+    ):
         read(tmp_path, "caltech_camera_traps", "list.json", "lost.json")
     (tmp_path / "list.json").unlink()
     with pytest.raises(DataError, match="no COCO Camera Traps list"):
@@ -320,7 +328,9 @@ def test_table_without_its_columns_is_told_what_was_found(tmp_path: Path, text: 
 
 
 def test_table_from_a_spreadsheet_with_a_byte_order_mark(tmp_path: Path) -> None:
-    assert table(tmp_path, "\ufeffpath,label\r\na é.jpg,cerf élaphe\r\n").annotations["label"].tolist() == ["cerf élaphe"]
+    assert table(tmp_path, "\ufeffpath,label\r\na é.jpg,cerf élaphe\r\n").annotations["label"].tolist() == [
+        "cerf élaphe"
+    ]
 
 
 def test_table_which_csv_must_be_clear(tmp_path: Path) -> None:
@@ -355,7 +365,7 @@ def test_folders_the_first_folder_is_the_class(tmp_path: Path) -> None:
 
 def test_folders_need_a_class_folder_and_no_lists(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
-    with pytest.raises(DataError, match="no `<class>/<picture>` in it. Found 1 files"):
+    with pytest.raises(DataError, match=r"no `<class>/<picture>` in it. Found 1 files"):
         read(tmp_path, "folders")
     with pytest.raises(DataError, match="has no annotation lists"):
         read(tmp_path, "folders", "list.json")

@@ -119,7 +119,9 @@ def reason_of_limit(data: bytes, max_pixels: int) -> str:
     keep=st.floats(0, 1),
 )
 @pytest.mark.filterwarnings("error")
-def test_altered_bytes_give_a_picture_or_a_reason(picture: Make, kind: str, places: list[tuple[int, int]], keep: float) -> None:
+def test_altered_bytes_give_a_picture_or_a_reason(
+    picture: Make, kind: str, places: list[tuple[int, int]], keep: float
+) -> None:
     data = bytearray(picture(3, 20, 14, kind))
     for place, value in places:
         data[place % len(data)] = value

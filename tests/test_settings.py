@@ -97,7 +97,11 @@ def test_a_path_that_is_not_there_is_named(path: str, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [1", "not YAML: .*line 1"), ("- 1", "expected a mapping at the top, found list"), ("", "expected .* found NoneType")],
+    [
+        ("a: [1", "not YAML: .*line 1"),
+        ("- 1", "expected a mapping at the top, found list"),
+        ("", "expected .* found NoneType"),
+    ],
 )
 def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "params.yaml"

@@ -108,9 +108,7 @@ def test_fault_33_no_sequence_and_no_location_is_ever_in_two_parts(
 
 @settings(max_examples=40, deadline=None)
 @given(pictures=tables, values=whole_settings, seed=st.integers(0, 99))
-def test_test_sets_are_the_same_in_every_version(
-    pictures: pd.DataFrame, values: dict[str, Any], seed: int
-) -> None:
+def test_test_sets_are_the_same_in_every_version(pictures: pd.DataFrame, values: dict[str, Any], seed: int) -> None:
     versions = cut_or_skip(pictures, chosen(**values), seed)
     by_class, by_location = versions["class"].sort_index(), versions["location"].sort_index()
     assert (by_class == "unseen").equals(by_location == "unseen")
@@ -299,10 +297,14 @@ def test_without_locations_the_error_is_clear(missing: str) -> None:
     pictures = plain()
     pictures["location"] = pictures["location"].where(pictures["sample_id"] > "p0002", None)
     values = {"seen": 0.1, "class": SHARES["class"], missing: BOTH[missing]}
-    with pytest.raises(DataError, match=r"3 pictures have no location \(p0000 is one\).*set split\.unseen and split\.loc"):
+    with pytest.raises(
+        DataError, match=r"3 pictures have no location \(p0000 is one\).*set split\.unseen and split\.loc"
+    ):
         cut(pictures, chosen(**values), 0)
     pictures["location"] = None
-    parts = cut(SAMPLES.validate(pictures.astype({"location": "str"})), chosen(**(values | {missing: None})), 0)["class"]
+    parts = cut(SAMPLES.validate(pictures.astype({"location": "str"})), chosen(**(values | {missing: None})), 0)[
+        "class"
+    ]
     assert set(parts) == {"train", "val", "seen"}
 
 
@@ -362,7 +364,11 @@ def checked(version: str = "class", given: dict[str, Any] | None = None, **colum
     pictures, parts = four(**columns)
     wanted = chosen(**({"class": SHARES["class"]} | (given or {})))
     few = "split `class`: fewer than 3 pictures in train of deer"
-    return [w for w in check(version, report(pictures, parts, wanted.near_bits), wanted) if w != few.replace("class", version)]
+    return [
+        w
+        for w in check(version, report(pictures, parts, wanted.near_bits), wanted)
+        if w != few.replace("class", version)
+    ]
 
 
 HASHES = ["00ff00ff00ff00ff", "0123456789abcdef", "fedcba9876543210", "aaaa5555aaaa5555"]
@@ -381,7 +387,9 @@ def test_fault_33_a_sequence_on_both_sides_fails() -> None:
 
 
 def test_fault_33_a_location_on_both_sides_fails() -> None:
-    with pytest.raises(DataError, match=r"split `class`: locations of train are in another part too: {'unseen': \['1'\]}"):
+    with pytest.raises(
+        DataError, match=r"split `class`: locations of train are in another part too: {'unseen': \['1'\]}"
+    ):
         checked(phash=HASHES, location=["0", "1", "2", "1"])
     assert checked(phash=HASHES, location=["0", "1", "1", "3"]) == []  # `class` shares locations with val
     with pytest.raises(DataError, match=r"split `location`: locations of train .*{'val': \['1'\]}"):
@@ -546,12 +554,13 @@ def test_the_stage_names_a_bad_samples_table(
     assert not (tmp_path / "splits").exists()
 
 
-
-
 def test_a_pool_that_is_all_held_out_is_no_crash() -> None:
     pictures = plain()
     everywhere = [str(n) for n in range(6)]
-    for values in ({"unseen": {"locations": ["0", "1", "2", "3"]}, "pool": ["boxed"]}, {"unseen": {"locations": everywhere}}):
+    for values in (
+        {"unseen": {"locations": ["0", "1", "2", "3"]}, "pool": ["boxed"]},
+        {"unseen": {"locations": everywhere}},
+    ):
         wanted = chosen(**(BOTH | values))
         for version, parts in cut(pictures, wanted, 0).items():
             with pytest.raises(DataError, match=rf"split `{version}`: no picture is in train"):
