@@ -35,8 +35,11 @@ def build(architecture: str, options: dict[str, Any], classes: int) -> nn.Module
         _require_known(architecture.partition(".")[0], timm.list_models(), architecture)
         width, make = 1.0, functools.partial(timm.create_model, architecture)
     try:
-        network = make(num_classes=classes, **options)
-        return network if width == 1.0 else narrow(network, width, classes)
+        if width == 1.0:
+            return make(num_classes=classes, **options)
+        with torch.device("meta"):  # every layer that has weights is replaced: those of the wide one are never drawn
+            network = make(num_classes=classes, **options)
+        return narrow(network, width, classes)
     except DataError:
         raise
     except Exception as error:  # each builder fails in its own way at options that do not fit
@@ -61,8 +64,7 @@ def narrow(network: Any, width: float, classes: int) -> nn.Module:
         if isinstance(layer, nn.Conv2d):
             wide: Any = layer
             out = max(8, round(wide.out_channels * width))
-            narrowed = nn.Conv2d(channels, out, wide.kernel_size, wide.stride, wide.padding)
-            network.features[index] = _with_gain_of(wide, narrowed)
+            network.features[index] = _started(nn.Conv2d(channels, out, wide.kernel_size, wide.stride, wide.padding))
             channels = out
         elif isinstance(layer, nn.BatchNorm2d):
             network.features[index] = nn.BatchNorm2d(channels)
@@ -71,20 +73,19 @@ def narrow(network: Any, width: float, classes: int) -> nn.Module:
     features = channels * height * breadth
     for index in linear:
         out = classes if index == linear[-1] else max(8, round(network.classifier[index].out_features * width))
-        network.classifier[index] = _with_gain_of(network.classifier[index], nn.Linear(features, out))
+        network.classifier[index] = _started(nn.Linear(features, out))
         features = out
     return network
 
 
-def _with_gain_of(wide: Any, narrowed: Any) -> nn.Module:
-    """`narrowed`, its weights drawn to pass signals on as strongly as `wide` does.
+def _started(layer: Any) -> nn.Module:
+    """He's starting weights, which pass signals on at their strength (doi 10.1109/ICCV.2015.123).
 
-    From PyTorch's own small starting weights the 19 layers of a narrow VGG put out the same for every picture and never learn.
+    From PyTorch's own, smaller ones the 19 layers of a narrow VGG put out the same for every picture and never learn.
     """
-    gain = wide.weight.detach().std() * wide.weight[0].numel() ** 0.5
-    nn.init.normal_(narrowed.weight, 0, float(gain) / narrowed.weight[0].numel() ** 0.5)
-    nn.init.zeros_(narrowed.bias)
-    return narrowed
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def preprocessing(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -52,7 +52,7 @@ def clean(
     pictures = raw.pictures.copy()
     rejects = [raw.rejects]
     pictures["path"], missing = _find_files(pictures["file_name"], files)
-    pictures = _reject(pictures, missing, "picture", "file_missing", "no such file in the source", rejects)
+    pictures = _reject(pictures, missing, "picture", "file_missing", "no file of this name in the source, or several", rejects)
 
     pictures = _inspect_all(pictures, root, files, settings.max_pixels, workers, rejects)
     annotations = raw.annotations[raw.annotations["sample_id"].isin(pictures["sample_id"])]
@@ -108,7 +108,7 @@ def clean(
 
 
 def _find_files(names: pd.Series, files: dict[str, tuple[int, str | None]]) -> tuple[pd.Series, pd.Series]:
-    """The path of each file name: as it stands, or the only path that ends with it (`images/<name>`).
+    """The path of each file name, and which are missing: as it stands, or the only path that ends with it (`images/<name>`).
 
     Accents count as the same in both forms of Unicode: macOS and some archives write the other one.
     """
@@ -278,7 +278,7 @@ def _typed(pictures: pd.DataFrame) -> pd.DataFrame:
     return pictures.assign(
         location=pictures["location"].astype("str").where(pictures["location"].notna(), None),
         seq_id=pictures["seq_id"].where(pictures["seq_id"].notna(), pictures["sample_id"]).astype(str),
-        frame_num=pd.to_numeric(pictures["frame_num"], errors="coerce").astype("Int64"),
+        frame_num=pictures["frame_num"].astype("Int64"),
         captured_at=_clock(pictures["captured_at"]),
         given_split=pictures["given_split"].astype("str").where(pictures["given_split"].notna(), None),
         infrared=pictures["infrared"].astype(bool),

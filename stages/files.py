@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 MANIFEST = "manifest.json"
 
 
@@ -83,20 +85,15 @@ def new_folder(path: Path) -> Iterator[Path]:
             os.replace(path, old)
         os.replace(temporary, path)
     finally:
+        if old.exists() and not path.exists():
+            os.replace(old, path)  # interrupted between the two renames
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
 def is_running(pid: str) -> bool:
-    if not pid.isdigit() or int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+    """Whether another process has this id; a leftover of this very id is an earlier process's."""
+    return pid.isdigit() and int(pid) != os.getpid() and psutil.pid_exists(int(pid))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -123,7 +120,11 @@ def _not_finite(value: Any, path: str = "") -> str:
 def read_json(path: Path) -> Any:
     """Read JSON; a malformed file is a DataError that names the file, the line and the column."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+        if "\\ud" in text.lower():  # half a character (a lone surrogate), which no table can hold, becomes `?`
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace").decode())
+        return value
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. `dvc repro` rebuilds it if a stage makes it") from None
     except UnicodeDecodeError as error:

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is `max_pixels`, checked here before anything is allocated
 MAX_PIXELS = 128_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")  # no others: some start programs, as EPS does
 _LOOK_PX = 64  # what `inspect` decodes to, at least: enough for a hash of 32 x 32 and for colour
 _INFRARED_CHROMA = 4.0  # mean difference between the channels, of 255, below which a picture has no colour
 
@@ -53,7 +54,7 @@ def decode(data: bytes, at_least_px: int | None = None, max_pixels: int = MAX_PI
     if not data:
         raise UnreadablePicture("empty_file", "the file has 0 bytes")
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise UnreadablePicture("too_large", f"{width} x {height} px, more than {max_pixels} in all")
@@ -74,7 +75,7 @@ def decode(data: bytes, at_least_px: int | None = None, max_pixels: int = MAX_PI
 def _rgb(image: Image.Image) -> RGB:
     if image.mode.startswith("I") or image.mode == "F":  # 16 and 32 bits a pixel: PIL's own conversion clips at 255
         grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        grey = grey / (257.0 if grey.max(initial=0) > 255 else 1.0)
+        grey = grey / (257.0 if ";16" in image.mode or grey.max(initial=0) > 255 else 1.0)
         return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -86,7 +86,7 @@ def main() -> None:
     settings: Record = section(args.params, chosen.SETTINGS, read_params())
     require_manifest(args.clean)
     require_manifest(args.split.parent)
-    samples, parts = read_samples(args.clean), pd.read_csv(args.split, dtype=str)
+    samples, parts = read_samples(args.clean), pd.read_csv(args.split, dtype=str, keep_default_na=False)
     inputs = key_of(settings.model_dump_json(), args.seed, parts.to_csv(), samples.pictures.to_csv(), versions())
     work = args.work / args.model / inputs
     with new_folder(args.out) as out:

@@ -31,9 +31,7 @@ class Finished:
 def picture() -> Callable[..., bytes]:
     """(colour or seed of noise, width, height, format, mode, save options) -> the bytes of a picture file."""
 
-    def make(
-        content: str | int, width: int = 8, height: int = 6, kind: str = "PNG", mode: str = "RGB", **save: Any
-    ) -> bytes:
+    def make(content: str | int, width: int = 8, height: int = 6, kind: str = "PNG", mode: str = "RGB", **save: Any) -> bytes:
         if isinstance(content, int):
             noise = np.random.default_rng(content).integers(0, 256, (height, width, 3))
             image = Image.fromarray(noise.astype(np.uint8))
@@ -47,9 +45,7 @@ def picture() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def stage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Finished]:
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
     """Run a stage's command line in `tmp_path`, with `params` as its params.yaml: (name, *arguments, params) -> Finished."""
     monkeypatch.chdir(tmp_path)
 

@@ -141,9 +141,9 @@ def test_fault_28_a_category_id_with_two_names(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-@pytest.mark.parametrize("category", [99, None, [1], {"id": 1}, "1", 3])
+@pytest.mark.parametrize("category", [99, None, [1], {"id": 1}, "1", 3, 4])
 def test_fault_29_unknown_class(tmp_path: Path, category: object) -> None:
-    categories = [{"id": 1, "name": "deer"}, {"id": 3}, {"id": [1], "name": "fox"}, {}]
+    categories = [{"id": 1, "name": "deer"}, {"id": 3}, {"id": 4, "name": ""}, {"id": [1], "name": "fox"}, {}]
     annotations = [{"image_id": "a", "category_id": category}, {"image_id": "a", "category_id": 1}]
     document = {"images": [image("a")], "annotations": annotations, "categories": categories}
     (tmp_path / "list.json").write_text(json.dumps(document))
@@ -164,9 +164,7 @@ def test_cct_a_picture_without_id_or_name_is_rejected(tmp_path: Path, write_cct:
     assert (kind, where, reason) == ("picture", "list.json images[1]", "no_id_or_file_name")
 
 
-@pytest.mark.parametrize(
-    "box", [[1, 2, 3], "1 2 3 4", [None] * 4, [1, 2, 3, "4"], [1, 2, 3, True], {}, [1, 2, 3, 4, 5]]
-)
+@pytest.mark.parametrize("box", [[1, 2, 3], "1 2 3 4", [None] * 4, [1, 2, 3, "4"], [1, 2, 3, True], {}, [1, 2, 3, 4, 5]])
 def test_cct_a_box_of_another_kind_is_kept_as_no_number(tmp_path: Path, write_cct: WriteCct, box: object) -> None:
     write_cct(tmp_path / "list.json", [image("a")], [{"image_id": "a", "category_id": 1, "bbox": box}])
     (row,) = read(tmp_path).annotations.to_dict("records")
@@ -215,9 +213,7 @@ def test_cct_other_json_is_passed_over_unless_it_is_named(tmp_path: Path, write_
     assert len(read(tmp_path).pictures) == 1
     with pytest.raises(DataError, match=r"faults\.json: not a COCO Camera Traps list: it lacks"):
         read(tmp_path, "caltech_camera_traps", "faults.json")
-    with pytest.raises(
-        DataError, match=r"no annotation list lost\.json. JSON files there: \['faults.json', 'list.json'\]"
-    ):
+    with pytest.raises(DataError, match=r"no annotation list lost\.json. JSON files there: \['faults.json', 'list.json'\]"):
         read(tmp_path, "caltech_camera_traps", "list.json", "lost.json")
     (tmp_path / "list.json").unlink()
     with pytest.raises(DataError, match="no COCO Camera Traps list"):
@@ -328,9 +324,7 @@ def test_table_without_its_columns_is_told_what_was_found(tmp_path: Path, text: 
 
 
 def test_table_from_a_spreadsheet_with_a_byte_order_mark(tmp_path: Path) -> None:
-    assert table(tmp_path, "\ufeffpath,label\r\na é.jpg,cerf élaphe\r\n").annotations["label"].tolist() == [
-        "cerf élaphe"
-    ]
+    assert table(tmp_path, "\ufeffpath,label\r\na é.jpg,cerf élaphe\r\n").annotations["label"].tolist() == ["cerf élaphe"]
 
 
 def test_table_which_csv_must_be_clear(tmp_path: Path) -> None:

@@ -48,12 +48,15 @@ def test_narrowing_keeps_depth_and_divides_channels(name: str, weight_layers: in
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg19"])
 def test_narrowing_keeps_the_strength_of_signals(name: str) -> None:
-    """With PyTorch's own starting weights a narrow VGG19 gave the same output for every picture, to 1e-8, and never learned."""
+    """With PyTorch's own starting weights a narrow VGG19 gave the same output for every picture, to 1e-8, and never learned.
+
+    torchvision's own full VGG19 starts at 0.003.
+    """
     torch.manual_seed(0)
     network = build(f"torchvision/{name}", {"width": 0.125}, 10).eval()
     with torch.inference_mode():
         spread = network(torch.randn(8, 3, 64, 64)).std(0).mean()
-    assert spread > 1e-4
+    assert spread > 0.01
 
 
 def test_a_width_of_one_is_the_network_itself() -> None:

@@ -226,9 +226,7 @@ def test_fault_24_a_file_without_a_row_and_a_row_without_a_file(
 def test_fault_24_annotation_without_image_and_image_without_annotation(
     source: Callable[..., Path], cleaned: Cleaned, picture: Make
 ) -> None:
-    root = source(
-        3, [{"id": "x", "file_name": "x.png"}], [{"image_id": "ghost", "category_id": 1}], {"x.png": picture(7)}
-    )
+    root = source(3, [{"id": "x", "file_name": "x.png"}], [{"image_id": "ghost", "category_id": 1}], {"x.png": picture(7)})
     assert cleaned(root, **LENIENT).code == 0
     _, rejects, counts = results()
     assert because(rejects) == [("annotation", "ghost", "no_such_picture"), ("picture", "x.png", "no_annotation")]
@@ -253,9 +251,7 @@ def test_a_file_name_is_found_as_it_stands_or_by_its_only_ending(
     assert ("picture", "b.png", "file_missing") in because(rejects)  # two files end so
 
 
-def test_fault_31_accents_spaces_and_newlines_in_names(
-    source: Callable[..., Path], cleaned: Cleaned, picture: Make
-) -> None:
+def test_fault_31_accents_spaces_and_newlines_in_names(source: Callable[..., Path], cleaned: Cleaned, picture: Make) -> None:
     names = ["été ñandú (1).png", "line\nbreak.png", 'comma, "quote".png', "日本.png", " lead.png"]
     composed = ["caf\u00e9.png", "cafe\u0301s.png"]  # on disk in the other form of Unicode, as macOS may write them
     root = source(
@@ -277,6 +273,16 @@ def test_fault_31_a_rejected_name_with_a_newline_stays_one_row(source: Callable[
     with open("clean/rejects.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {"line\nbreak, é.png", "line\nbreak, é"} == {row["name"] for row in rows}
+
+
+def test_half_a_character_in_the_json_is_one_bad_row_and_no_stop(
+    source: Callable[..., Path], cleaned: Cleaned, picture: Make
+) -> None:
+    root = source(3, [{"id": "x", "file_name": "\ud800.png", "location": "\udc00"}], [{"image_id": "x", "category_id": 1}])
+    done = cleaned(root, **LENIENT)
+    assert done.code == 0, done.err
+    _, rejects, _ = results()
+    assert because(rejects) == [("annotation", "x", "picture_rejected"), ("picture", "?.png", "file_missing")]
 
 
 # Boxes ---------------------------------------------------------------------------------------------------------------
@@ -405,9 +411,7 @@ def test_fault_22_a_picture_on_its_side_agrees_with_its_box(
 
 
 def two(*annotations: tuple[int, Any]) -> dict[str, Any]:
-    labels = [
-        {"image_id": "x", "category_id": category} | ({"bbox": box} if box else {}) for category, box in annotations
-    ]
+    labels = [{"image_id": "x", "category_id": category} | ({"bbox": box} if box else {}) for category, box in annotations]
     return {"images": [{"id": "x", "file_name": "x.png"}], "annotations": labels}
 
 
@@ -447,9 +451,7 @@ def test_dropped_labels_are_no_fault(source: Callable[..., Path], cleaned: Clean
     assert samples.boxes.empty
 
 
-def test_fault_28_a_second_row_of_an_id_is_rejected(
-    source: Callable[..., Path], cleaned: Cleaned, picture: Make
-) -> None:
+def test_fault_28_a_second_row_of_an_id_is_rejected(source: Callable[..., Path], cleaned: Cleaned, picture: Make) -> None:
     root = source(3, [{"id": "noise_0", "file_name": "x.png"}], files={"x.png": picture(7)})
     assert cleaned(root, **LENIENT).code == 0
     samples, rejects, counts = results()
@@ -458,9 +460,7 @@ def test_fault_28_a_second_row_of_an_id_is_rejected(
     assert counts["pictures"] == {"in": 4, "kept": 3, "rejected": 1, "merged": 0}
 
 
-def test_fault_29_an_unknown_class_is_rejected_and_named(
-    source: Callable[..., Path], cleaned: Cleaned, picture: Make
-) -> None:
+def test_fault_29_an_unknown_class_is_rejected_and_named(source: Callable[..., Path], cleaned: Cleaned, picture: Make) -> None:
     assert cleaned(source(3, **extra("x", 99), files={"x.png": picture(7)}), **LENIENT).code == 0
     _, rejects, _ = results()
     assert because(rejects) == [("annotation", "x", "unknown_class"), ("picture", "x.png", "no_annotation")]
@@ -633,9 +633,7 @@ images = maybe(
                                           "9999-99-99", "2012-03-27 12:00:00+02:00"]),
     }
 )  # fmt: skip
-whole_images = st.fixed_dictionaries(
-    {"id": st.sampled_from("abcd"), "file_name": st.sampled_from(["a.png", "b.png", "c.png"])}
-)
+whole_images = st.fixed_dictionaries({"id": st.sampled_from("abcd"), "file_name": st.sampled_from(["a.png", "b.png", "c.png"])})
 annotations = maybe(
     {
         "image_id": st.sampled_from(IDS),
@@ -650,9 +648,7 @@ documents = st.fixed_dictionaries(
     {
         "images": st.lists(st.one_of(whole_images, images), max_size=8),
         "annotations": st.lists(st.one_of(whole_annotations, annotations), max_size=10),
-        "categories": st.just(
-            [{"id": 0, "name": "empty"}, {"id": 1, "name": "deer"}, {"id": 2, "name": "fox"}, {"id": 3}]
-        ),
+        "categories": st.just([{"id": 0, "name": "empty"}, {"id": 1, "name": "deer"}, {"id": 2, "name": "fox"}, {"id": 3}]),
     }
 )
 

@@ -33,9 +33,7 @@ def pictures(**labels: str) -> pd.DataFrame:
 
 
 def test_the_highest_score_is_the_answer_and_ties_go_by_name() -> None:
-    table = answers(
-        predicted({"b": {"fox": 0.3, "deer": 0.7}, "a": {"wolf": 0.5, "fox": 0.5}}), pictures(a="fox", b="deer")
-    )
+    table = answers(predicted({"b": {"fox": 0.3, "deer": 0.7}, "a": {"wolf": 0.5, "fox": 0.5}}), pictures(a="fox", b="deer"))
     assert table[["sample_id", "actual", "predicted", "score"]].to_numpy().tolist() == [
         ["a", "fox", "fox", 0.5],
         ["b", "deer", "deer", 0.7],
@@ -86,9 +84,7 @@ def table_of(rows: str) -> pd.DataFrame:
         expanded += [(part, *(None if word == "-" else word for word in rest))] * int(times)
     columns = ["part", "actual", "predicted", "light", "box_size", "location"]
     table = pd.DataFrame(expanded, columns=columns)
-    return table.assign(
-        sample_id=[f"p{n}" for n in range(len(table))], seq_id=[f"s{n // 2}" for n in range(len(table))]
-    )
+    return table.assign(sample_id=[f"p{n}" for n in range(len(table))], seq_id=[f"s{n // 2}" for n in range(len(table))])
 
 
 TABLE = table_of("""
@@ -122,9 +118,7 @@ def test_measure_exact_numbers() -> None:
 def test_measure_draws_by_its_seed_and_not_by_what_else_is_there() -> None:
     one = measure(TABLE, ["deer", "fox", "empty"], "deer", SETTINGS, 1)
     assert one == measure(TABLE, ["deer", "fox", "empty"], "deer", SETTINGS, 1)
-    assert measure(TABLE[TABLE["part"] == "seen"], ["deer", "fox", "empty"], "deer", SETTINGS, 1) == {
-        "seen": one["seen"]
-    }
+    assert measure(TABLE[TABLE["part"] == "seen"], ["deer", "fox", "empty"], "deer", SETTINGS, 1) == {"seen": one["seen"]}
     assert any(measure(TABLE, ["deer", "fox", "empty"], "deer", SETTINGS, seed) != one for seed in range(2, 6))
 
 
@@ -160,9 +154,7 @@ def test_slices_exact_numbers() -> None:
 
 
 def test_slices_by_light_and_size_of_the_largest_box() -> None:
-    table = pd.DataFrame(
-        {"sample_id": list("abcdef"), "infrared": [True] + [False] * 5, "width_px": 100, "height_px": 50}
-    )
+    table = pd.DataFrame({"sample_id": list("abcdef"), "infrared": [True] + [False] * 5, "width_px": 100, "height_px": 50})
     sides = {"a": [10], "b": [10.1], "c": [22.36, 5], "d": [22.4, 1], "e": [50]}  # of 5000 px²: 2 % is 10², 10 % 22.36²
     rows = [(name, "deer", 0.0, 0.0, side, side) for name, several in sides.items() for side in several]
     boxes = pd.DataFrame(rows, columns=list(BOXES.columns)).astype({"x_max_px": float, "y_max_px": float})
@@ -200,9 +192,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
         table = SAMPLES.validate(table.astype({"given_split": "str"}))
         with new_folder(tmp_path / "clean") as folder:
             table.to_parquet(folder / "samples.parquet", index=False)
-            names = {
-                name: pd.Series([], dtype="str" if name in ("sample_id", "label") else float) for name in BOXES.columns
-            }
+            names = {name: pd.Series([], dtype="str" if name in ("sample_id", "label") else float) for name in BOXES.columns}
             pd.DataFrame(names).to_parquet(folder / "boxes.parquet", index=False)
             write_json(folder / "source.json", {"root": "raw", "data": "your data"})
         with new_folder(tmp_path / "splits") as folder:

@@ -1,6 +1,7 @@
 """Whole-or-nothing outputs, manifests and JSON. Faults 20, 30, 43 and 60."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -190,6 +191,24 @@ def test_fault_30_what_is_no_text_at_all_is_named(tmp_path: Path) -> None:
         read_json(path)
     with pytest.raises(DataError, match=r"none\.json: no such file"):
         read_json(tmp_path / "none.json")
+
+
+def test_half_a_character_becomes_a_question_mark(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_text('{"a": ["x\\uD800.jpg", "\\ud83e\\udd8c", NaN], "\\udc00": "\\\\ud"}')
+    found = read_json(path)
+    assert found["a"][:2] == ["x?.jpg", "\N{DEER}"]
+    assert math.isnan(found["a"][2])
+    assert found["?"] == "\\ud"
+
+
+def test_a_manifest_of_another_tool_further_down_is_a_file_like_any_other(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / MANIFEST).write_text("theirs")
+    assert check_manifest(tmp_path / "out") == []
+    (tmp_path / "out" / "deep" / MANIFEST).write_text("THEIRS")
+    assert len(check_manifest(tmp_path / "out")) == 1
 
 
 json_values = st.recursive(

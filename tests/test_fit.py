@@ -226,7 +226,9 @@ def test_fault_48_a_huge_learning_rate_ends_in_words(tmp_path: Path) -> None:
         def forward(self, pictures: Tensor) -> Tensor:
             return super().forward(pictures) ** 9 * 1e9
 
-    with pytest.raises(DataError, match=r"the training loss is (nan|inf) at epoch \d+, step \d+, batch \d .*learning rate 1e\+06"):
+    with pytest.raises(
+        DataError, match=r"the training loss is (nan|inf) at epoch \d+, step \d+, batch \d .*learning rate 1e\+06"
+    ):
         Run(tmp_path, learning_rate=1e6, warmup_share=0.01, epochs=50)(Squares)
 
 
@@ -366,7 +368,9 @@ def test_fault_53_a_hostile_state_is_not_run(tmp_path: Path) -> None:
 
 
 def test_fault_51_the_seed_decides(tmp_path: Path) -> None:
-    one, again, other = (sha256(Run(tmp_path, work, **AUGMENTED)(seed=seed)[0]) for work, seed in (("a", 3), ("b", 3), ("c", 4)))
+    one, again, other = (
+        sha256(Run(tmp_path, work, **AUGMENTED)(seed=seed)[0]) for work, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
     assert one == again
     assert one != other
 

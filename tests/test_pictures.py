@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import scipy.fft
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -119,9 +120,7 @@ def reason_of_limit(data: bytes, max_pixels: int) -> str:
     keep=st.floats(0, 1),
 )
 @pytest.mark.filterwarnings("error")
-def test_altered_bytes_give_a_picture_or_a_reason(
-    picture: Make, kind: str, places: list[tuple[int, int]], keep: float
-) -> None:
+def test_altered_bytes_give_a_picture_or_a_reason(picture: Make, kind: str, places: list[tuple[int, int]], keep: float) -> None:
     data = bytearray(picture(3, 20, 14, kind))
     for place, value in places:
         data[place % len(data)] = value
@@ -283,6 +282,14 @@ def test_inspect_tells_the_files_facts(picture: Make) -> None:
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     assert inspect(picture("grey", 8, 6)).infrared is True
     assert inspect(picture("red", 8, 6, "JPEG", "L")).infrared is True
+
+
+def test_the_perceptual_hash_is_the_signs_of_the_lowest_cosine_terms() -> None:
+    rgb = smooth(5, 32)
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(float)
+    lowest = scipy.fft.dctn(grey, norm="ortho")[:8, :8].ravel()
+    bits = "".join("1" if term > np.median(lowest) else "0" for term in lowest)
+    assert inspect(saved(Image.fromarray(rgb))).phash == f"{int(bits, 2):016x}"
 
 
 def smooth(seed: int, side: int) -> RGB:

@@ -17,9 +17,7 @@ def answers(pairs: list[tuple[str, str]]) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=["actual", "predicted"]).astype("str")
 
 
-tables = st.lists(st.tuples(st.sampled_from(CLASSES[:4]), st.sampled_from(CLASSES)), min_size=1, max_size=60).map(
-    answers
-)
+tables = st.lists(st.tuples(st.sampled_from(CLASSES[:4]), st.sampled_from(CLASSES)), min_size=1, max_size=60).map(answers)
 
 
 @settings(max_examples=80, deadline=None)

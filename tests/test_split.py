@@ -187,6 +187,28 @@ def test_allocate_gives_each_turn_to_the_part_that_lacks_most() -> None:
                 for seed in range(20)}) > 5  # fmt: skip
 
 
+def test_the_largest_location_goes_first() -> None:
+    """Else a seed that leaves it for the end gives its part 80 of 100 pictures."""
+    pictures = table(
+        [("big", f"b{n}", "deer", None) for n in range(60)] + [(str(n // 4), f"s{n}", "fox", None) for n in range(40)]
+    )
+    for seed in range(8):
+        parts = cut(pictures, chosen(seen=0, location={"train": 0.5, "val": 0.5}), seed)["location"]
+        assert parts.value_counts().to_dict() == {"train": 60, "val": 40}
+
+
+@pytest.mark.parametrize(("frames", "other"), [("deer deer fox", "fox fox fox"), ("empty empty deer", "empty empty empty")])
+def test_a_sequence_counts_as_its_commonest_class_but_empty(frames: str, other: str) -> None:
+    rows = [("a", f"{kind}{n}", label, None) for kind, line in (("x", frames), ("y", other)) for n in range(4)
+            for label in line.split()]  # fmt: skip
+    pictures = table(rows)
+    for seed in range(8):
+        parts = cut(pictures, chosen(seen=0, **{"class": {"train": 0.5, "val": 0.5}}), seed)["class"]
+        for kind in "xy":  # each class is halved: 2 of 4 sequences, 6 of 12 pictures
+            mine = parts.reindex(pictures.index)[pictures["seq_id"].str.startswith(kind)]
+            assert (mine == "train").sum() == 6
+
+
 # Unseen, pool, official ----------------------------------------------------------------------------------------------
 
 
@@ -297,14 +319,10 @@ def test_without_locations_the_error_is_clear(missing: str) -> None:
     pictures = plain()
     pictures["location"] = pictures["location"].where(pictures["sample_id"] > "p0002", None)
     values = {"seen": 0.1, "class": SHARES["class"], missing: BOTH[missing]}
-    with pytest.raises(
-        DataError, match=r"3 pictures have no location \(p0000 is one\).*set split\.unseen and split\.loc"
-    ):
+    with pytest.raises(DataError, match=r"3 pictures have no location \(p0000 is one\).*set split\.unseen and split\.loc"):
         cut(pictures, chosen(**values), 0)
     pictures["location"] = None
-    parts = cut(SAMPLES.validate(pictures.astype({"location": "str"})), chosen(**(values | {missing: None})), 0)[
-        "class"
-    ]
+    parts = cut(SAMPLES.validate(pictures.astype({"location": "str"})), chosen(**(values | {missing: None})), 0)["class"]
     assert set(parts) == {"train", "val", "seen"}
 
 
@@ -364,11 +382,7 @@ def checked(version: str = "class", given: dict[str, Any] | None = None, **colum
     pictures, parts = four(**columns)
     wanted = chosen(**({"class": SHARES["class"]} | (given or {})))
     few = "split `class`: fewer than 3 pictures in train of deer"
-    return [
-        w
-        for w in check(version, report(pictures, parts, wanted.near_bits), wanted)
-        if w != few.replace("class", version)
-    ]
+    return [w for w in check(version, report(pictures, parts, wanted.near_bits), wanted) if w != few.replace("class", version)]
 
 
 HASHES = ["00ff00ff00ff00ff", "0123456789abcdef", "fedcba9876543210", "aaaa5555aaaa5555"]
@@ -387,9 +401,7 @@ def test_fault_33_a_sequence_on_both_sides_fails() -> None:
 
 
 def test_fault_33_a_location_on_both_sides_fails() -> None:
-    with pytest.raises(
-        DataError, match=r"split `class`: locations of train are in another part too: {'unseen': \['1'\]}"
-    ):
+    with pytest.raises(DataError, match=r"split `class`: locations of train are in another part too: {'unseen': \['1'\]}"):
         checked(phash=HASHES, location=["0", "1", "2", "1"])
     assert checked(phash=HASHES, location=["0", "1", "1", "3"]) == []  # `class` shares locations with val
     with pytest.raises(DataError, match=r"split `location`: locations of train .*{'val': \['1'\]}"):

@@ -1,0 +1,296 @@
+"""`python -m stages.train` as the graph runs it: what it leaves, what it refuses, and that a kill -9 changes no result."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from stages import train
+from stages.command import run
+from stages.files import DataError, check_manifest, require_manifest, sha256_file
+from stages.samples import Samples, read_samples
+from tests import training_helpers as tiny
+
+ROOT = Path(__file__).parent.parent
+RESNET = {"architecture": "test_resnet", "image_px": 32, "epochs": 2, "batch_size": 8, "learning_rate": 0.003, "workers": 0}
+ALEXNET = {
+    "architecture": "torchvision/alexnet", "options": {"width": 0.05}, "image_px": 64, "epochs": 40, "patience": 5,
+    "batch_size": 8, "learning_rate": 0.003, "workers": 0, "flip": True, "zoom": 1.2,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETHOGRAM_PROGRESS", "0")
+
+
+def arguments(model: str = "m", seed: int = 0) -> list[str]:
+    places = {"work": ".work", "out": f"models/{model}", "cost": f"{model}.cost.json", "curve": f"{model}.curve.csv",
+              "provenance": f"{model}.provenance.json", "clean": "clean", "split": "splits/location.csv"}  # fmt: skip
+    words = ["--model", model, "--family", "image", "--params", f"models.{model}", "--seed", str(seed)]
+    return words + [word for name, place in places.items() for word in (f"--{name}", place)]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with clean data, a split and params.yaml, which the test runs in."""
+    tiny.clean_and_split(tmp_path)
+    write_params(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_params(project: Path, **changes: Any) -> None:
+    (project / "params.yaml").write_text(yaml.safe_dump({"models": {"m": RESNET | changes, "alexnet": ALEXNET}}))
+
+
+def train_here(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["stages.train", *(words or arguments())])
+    train.main()
+
+
+# --- what it leaves ----------------------------------------------------------------------------------------------------
+
+
+def test_a_training_leaves_a_model_its_cost_its_curve_and_where_it_ran(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_here(monkeypatch)
+    assert sorted(path.name for path in (project / "models").iterdir()) == ["m"]
+    assert check_manifest(project / "models/m") == []
+    cost = json.loads((project / "m.cost.json").read_text())
+    curve = pd.read_csv(project / "m.curve.csv")
+    assert cost["epochs"] == len(curve) == 2
+    assert cost["best_epoch"] == curve["val_loss"].argmin()
+    provenance = json.loads((project / "m.provenance.json").read_text())
+    assert provenance["versions"] == train.versions()
+    assert set(train.versions()) >= {"torch", "timm", "numpy"}
+    assert list((project / ".work").rglob("*.ckpt")) == [], "the state goes when the training is done"
+    assert "m: 2 epochs, best after" in capsys.readouterr().out
+
+
+def test_the_model_holds_nothing_that_changes_from_run_to_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_here(monkeypatch)
+    first = {path.name: sha256_file(path) for path in (project / "models/m").iterdir()}
+    train_here(monkeypatch)
+    assert {path.name: sha256_file(path) for path in (project / "models/m").iterdir()} == first
+
+
+def test_a_failing_training_leaves_the_earlier_model_and_no_partial_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_here(monkeypatch)
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and "clean" not in path.parts}
+    (project / "pictures/p05.png").write_bytes((project / "pictures/p06.png").read_bytes())
+    with pytest.raises(DataError, match=r"p05\.png: altered since it was cleaned"):
+        train_here(monkeypatch)
+    after = {path: path.read_bytes() for path in before if path.name != "p05.png"}
+    assert after == {path: data for path, data in before.items() if path.name != "p05.png"}
+    assert [path.name for path in (project / "models").iterdir()] == ["m"]
+
+
+def test_fault_48_a_nan_loss_is_one_message_and_exit_code_1(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from stages.fit import Classifier
+
+    original = Classifier.forward
+    monkeypatch.setattr(Classifier, "forward", lambda self, x: original(self, x) * (float("nan") if self.training else 1))
+    monkeypatch.setattr(sys, "argv", ["stages.train", *arguments()])
+    with pytest.raises(SystemExit) as raised:
+        run(train.main)
+    assert raised.value.code == 1
+    said = capsys.readouterr().err
+    assert "error: the training loss is nan at epoch 0, step 0, batch 0" in said
+    assert "Traceback" not in said
+    assert not (project / "models/m").exists()
+    assert not (project / "m.cost.json").exists()
+
+
+# --- what it refuses ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["clean/samples.parquet", "splits/location.csv"])
+def test_inputs_that_are_not_as_their_stage_left_them_are_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    data = bytearray((project / path).read_bytes())
+    data[-2] ^= 1
+    (project / path).write_bytes(data)
+    with pytest.raises(DataError, match=rf"{Path(path).name}: altered: sha256"):
+        train_here(monkeypatch)
+    assert not (project / "models/m").exists()
+
+
+def test_an_unknown_family_and_an_unknown_model_are_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="no model family `imago`"):
+        train_here(monkeypatch, *["imago" if word == "image" else word for word in arguments()])
+    with pytest.raises(DataError, match=r"params\.yaml: models: no key `other`\. There is: alexnet, m"):
+        train_here(monkeypatch, *arguments("other"))
+    write_params(project, epoch=3)
+    with pytest.raises(DataError, match=r"models\.m\.epoch: unknown key\. Did you mean `epochs`"):
+        train_here(monkeypatch)
+
+
+def parts_of(samples: Samples, **by_part: int) -> pd.DataFrame:
+    ids = iter(samples.pictures["sample_id"])
+    return pd.DataFrame(
+        [(next(ids), part) for part, count in by_part.items() for _ in range(count)], columns=["sample_id", "part"]
+    )
+
+
+def make(samples: Samples, parts: pd.DataFrame) -> train.Job:
+    here = Path("unused")
+    return train.make_job(samples, parts, seed=0, work=here, models=here, out=here)
+
+
+def test_a_job_is_of_its_parts_in_the_order_of_ids(project: Path) -> None:
+    samples = read_samples(project / "clean")
+    parts = parts_of(samples, train=10, unseen=4, val=6, seen=2).iloc[::-1]
+    job = make(samples, parts)
+    assert job.train["sample_id"].tolist() == [f"p{i:02}" for i in range(10)]
+    assert job.val["sample_id"].tolist() == [f"p{i:02}" for i in range(14, 20)]
+    assert job.classes == ("blue", "red")
+
+
+def test_the_class_empty_comes_last_and_classes_that_train_lacks_are_not_validated(project: Path) -> None:
+    samples = read_samples(project / "clean")
+    samples.pictures.loc[:, "label"] = ["empty", "zebra", "ant", "empty"] * 5 + ["ant", "newcomer", "zebra", "newcomer"]
+    job = make(samples, parts_of(samples, train=20, val=4))
+    assert job.classes == ("ant", "zebra", "empty")
+    assert job.val["label"].tolist() == ["ant", "zebra"]
+
+
+def test_fault_32_nothing_is_trained_on_no_pictures(project: Path) -> None:
+    samples = read_samples(project / "clean")
+    with pytest.raises(DataError, match="0 pictures to train on"):
+        make(samples, parts_of(samples, val=4))
+    with pytest.raises(DataError, match="16 pictures to train on and 0 of their classes to validate"):
+        make(samples, parts_of(samples, train=16))
+    samples.pictures.loc[16:, "label"] = "newcomer"
+    with pytest.raises(DataError, match="16 pictures to train on and 0 of their classes to validate"):
+        make(samples, parts_of(samples, train=16, val=8))
+    samples.pictures.loc[:, "label"] = "red"
+    with pytest.raises(DataError, match="train holds only the class red"):
+        make(samples, parts_of(samples, train=16, val=8))
+
+
+def test_a_split_that_names_other_pictures_is_refused(project: Path) -> None:
+    samples = read_samples(project / "clean")
+    parts = parts_of(samples, train=16, val=8)
+    parts.loc[3, "sample_id"] = "p99"
+    with pytest.raises(DataError, match="1 pictures of part train are not in the samples table"):
+        make(samples, parts)
+
+
+# --- what it goes on from ----------------------------------------------------------------------------------------------
+
+
+def work_key(project: Path, monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> str:
+    """The folder of the resume state, without training."""
+    from stages.networks import image
+
+    seen = []
+
+    def stop(settings: Any, job: train.Job) -> None:
+        seen.append(job.work.as_posix())
+        raise DataError("seen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image, "train", stop)
+        with pytest.raises(DataError, match="seen"):
+            train_here(monkeypatch, *arguments(seed=seed))
+    return seen[0]
+
+
+def test_a_state_is_of_its_inputs_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another setting, seed, split, picture or library is another training, which must not go on from this one's state."""
+    keys = [work_key(project, monkeypatch)]
+    assert work_key(project, monkeypatch) == keys[0]
+    keys.append(work_key(project, monkeypatch, seed=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(train.importlib.metadata, "version", lambda name: "0.0.1")
+        keys.append(work_key(project, monkeypatch))
+    write_params(project, learning_rate=0.004)
+    keys.append(work_key(project, monkeypatch))
+    write_params(project)
+
+    split = project / "splits/location.csv"
+    split.write_text(split.read_text().replace("p00,train", "p00,seen"))
+    train_manifest(project / "splits")
+    keys.append(work_key(project, monkeypatch))
+    pictures = pd.read_parquet(project / "clean/samples.parquet")
+    pictures.loc[3, "sha256"] = "0" * 64
+    pictures.to_parquet(project / "clean/samples.parquet")
+    train_manifest(project / "clean")
+    keys.append(work_key(project, monkeypatch))
+    assert len(set(keys)) == 6
+    assert all(key.startswith(".work/m/") for key in keys)
+
+
+def train_manifest(folder: Path) -> None:
+    from stages.files import write_manifest
+
+    write_manifest(folder)
+    require_manifest(folder)
+
+
+# --- kill -9 -----------------------------------------------------------------------------------------------------------
+
+
+def start(project: Path) -> "subprocess.Popen[str]":
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ETHOGRAM_PROGRESS": "0"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "stages.train", *arguments("alexnet")],
+        cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+def kill_after_states(process: "subprocess.Popen[str]", project: Path, count: int) -> None:
+    """SIGKILL to the whole process group once the state has been written `count` times."""
+    written: set[int] = set()
+    deadline = time.monotonic() + 120
+    while len(written) < count:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "no state was written in two minutes"
+        written |= {path.stat().st_mtime_ns for path in project.glob(".work/alexnet/*/**/last.ckpt")}
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_fault_50_killed_and_taken_up_again_is_unbroken(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AlexNet with dropout, on labels that nothing in the pictures tells: it stops early, and is killed before."""
+    unsigned = pd.read_parquet(project / "clean/samples.parquet")
+    unsigned["label"] = ["red", "blue", "blue", "red", "blue", "red"] * 4
+    unsigned.to_parquet(project / "clean/samples.parquet")
+    train_manifest(project / "clean")
+
+    train_here(monkeypatch, *arguments("alexnet"))
+    unbroken = sha256_file(project / "models/alexnet/weights.safetensors")
+    curve = (project / "alexnet.curve.csv").read_text()
+    epochs = json.loads((project / "alexnet.cost.json").read_text())["epochs"]
+    assert 6 <= epochs < 40, "it is to stop early, not at its last epoch"
+    for path in (project / "models/alexnet").iterdir():
+        path.unlink()
+    (project / "models/alexnet").rmdir()
+
+    kill_after_states(start(project), project, 3)
+    assert list((project / "models").glob("[!.]*")) == [], "no model stands under its final name"
+    again = start(project)
+    said = again.communicate(timeout=120)[0]
+    assert again.returncode == 0, said
+    assert "going on from .work/alexnet/" in said
+    assert sha256_file(project / "models/alexnet/weights.safetensors") == unbroken
+    assert (project / "alexnet.curve.csv").read_text() == curve
+    assert check_manifest(project / "models/alexnet") == []
+    assert [path.name for path in (project / "models").iterdir()] == ["alexnet"], "the killed run's leftovers are gone"
+    assert list(project.glob(".work/alexnet/*")) == []
