@@ -12,13 +12,14 @@ import importlib.metadata
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from stages.command import run
-from stages.files import DataError, new_file, new_folder, require_manifest, write_json
+from stages.files import DataError, new_file, new_folder, require_manifest, sha256_file, write_json
 from stages.networks import Job, family
 from stages.samples import EMPTY, Samples, read_samples
 from stages.settings import Record, read_params, section
@@ -50,6 +51,12 @@ def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
 
 def key_of(*inputs: object) -> str:
     return hashlib.sha256("\n".join(map(str, inputs)).encode()).hexdigest()[:16]
+
+
+def code_in_use() -> list[str]:
+    """Hashes of this package's modules as imported: a state that other code left is not gone on from."""
+    files = [module.__file__ for name, module in sorted(sys.modules.items()) if name.startswith("stages.")]
+    return [sha256_file(Path(file)) for file in files if file]
 
 
 def versions() -> dict[str, str]:
@@ -87,7 +94,8 @@ def main() -> None:
     require_manifest(args.clean)
     require_manifest(args.split.parent)
     samples, parts = read_samples(args.clean), pd.read_csv(args.split, dtype=str, keep_default_na=False)
-    inputs = key_of(settings.model_dump_json(), args.seed, parts.to_csv(), samples.pictures.to_csv(), versions())
+    tables = parts.to_csv(), samples.pictures.to_csv()
+    inputs = key_of(settings.model_dump_json(), args.seed, *tables, versions(), code_in_use())
     work = args.work / args.model / inputs
     with new_folder(args.out) as out:
         job = make_job(samples, parts, seed=args.seed, work=work, models=args.out.parent, out=out)
