@@ -54,10 +54,12 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
         self.root, self.settings, self.seed, self.training = root, settings, seed, training
         side_px = settings.image_px
         needed = len(self.paths) * side_px * side_px * 3
-        # In shared memory, so that every worker process fills and reads the same copy.
         keep = needed <= settings.cache_gb * 2**30
-        self.cache = torch.empty((len(self.paths), side_px, side_px, 3), dtype=torch.uint8).share_memory_() if keep else None
-        self.cached = torch.zeros(len(self.paths) if keep else 0, dtype=torch.bool).share_memory_()
+        self.cache = torch.empty((len(self.paths), side_px, side_px, 3), dtype=torch.uint8) if keep else None
+        self.cached = torch.zeros(len(self.paths), dtype=torch.bool)
+        if self.cache is not None and loader_workers(settings):  # every worker process fills and reads the same copy
+            self.cache.share_memory_()
+            self.cached.share_memory_()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -137,8 +139,7 @@ class InOrder(Sampler[tuple[int, int]]):
 def loader(pictures: Pictures, batch_size: int, shuffle_seed: int | None = None) -> DataLoader[Any]:
     """Batches of (uint8 (B, P, P, 3), class index (B,), item (B,)); shuffled when a seed is given, else in order."""
     sampler = InOrder(len(pictures)) if shuffle_seed is None else Shuffled(len(pictures), shuffle_seed)
-    asked = pictures.settings.workers
-    workers = default_workers() if asked is None else asked
+    workers = loader_workers(pictures.settings)
     alone = shuffle_seed is not None and len(pictures) % batch_size == 1  # batch norm cannot train on one picture
     return DataLoader(
         pictures,
@@ -149,6 +150,8 @@ def loader(pictures: Pictures, batch_size: int, shuffle_seed: int | None = None)
     )
 
 
-def default_workers() -> int:
-    """Loader processes: none beside a CPU that trains with all its cores, else one a core up to 16."""
+def loader_workers(settings: LoadSettings) -> int:
+    """Loader processes: as set; else none beside a CPU that trains with all its cores, and one a core up to 16 beside a GPU."""
+    if settings.workers is not None:
+        return settings.workers
     return min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0
