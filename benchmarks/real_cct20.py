@@ -3,7 +3,8 @@
     python benchmarks/real_cct20.py SHARED WORK [SEED ...]      SHARED holds real/cct20 and weights/; WORK is any folder
 
 Runs this project's own commands on the lists that came with the data: train on cis but 10 % for validation, unseen = trans.
-Ours and the peer train on the same pictures, at 224 px, for 8 epochs, with the same learning rate.
+Ours and the peer train on the same pictures, at 224 px, for 8 epochs, with the same learning rate; `augmented` is ours with
+zoom and light added to the flips.
 """
 
 import json
@@ -22,6 +23,7 @@ MODELS = {  # name: architecture, weights, learning rate
     "mobilenet-scratch": ("torchvision/mobilenet_v2", "", 0.001),
     "mobilenet-imagenet": ("torchvision/mobilenet_v2", "mobilenet_v2-b0353104.pth", 0.001),
 }
+RECIPES: dict[str, dict[str, float]] = {"plain": {}, "augmented": {"zoom": 1.3, "light": 0.3}}
 
 
 def stage(work: Path, name: str, *options: str) -> None:
@@ -34,10 +36,20 @@ def main() -> None:
     seeds = [int(seed) for seed in sys.argv[3:]] or [0]
     work.mkdir(parents=True, exist_ok=True)
     models = {
-        name: {"architecture": architecture, "init": f"file:{shared}/weights/{weights}" if weights else "scratch",
-               "image_px": 224, "epochs": 8, "batch_size": 32, "learning_rate": rate, "flip": True, "patience": 8}
+        f"{name}-{recipe}": {
+            "architecture": architecture,
+            "init": f"file:{shared}/weights/{weights}" if weights else "scratch",
+            "image_px": 224,
+            "epochs": 8,
+            "batch_size": 32,
+            "learning_rate": rate,
+            "flip": True,
+            "patience": 8,
+            **changes,
+        }
         for name, (architecture, weights, rate) in MODELS.items()
-    }  # fmt: skip
+        for recipe, changes in RECIPES.items()
+    }
     split = {
         "official": {"train": ["cis_annotations"], "val": 0.1, "unseen": ["trans_annotations"]},
         "unseen": {"locations": 5},
@@ -52,33 +64,36 @@ def main() -> None:
           "--out", "raw", "--seed", "0")  # fmt: skip
     stage(work, "clean", "--params", "clean", "--raw", "raw", "--out", "clean")
     stage(work, "split", "--params", "split", "--clean", "clean", "--seed", "0", "--out", "splits")
+    print(f"{'model':20} {'seed':4} {'':10} val (n 51)  unseen (n 554)")
     for seed in map(str, seeds):
         for name, (architecture, weights, rate) in MODELS.items():
-            key = f"{name}-{seed}"
-            given = ["--clean", "clean", "--split", "splits/official.csv", "--seed", seed, "--family", "image", "--model", key]
-            if not (work / f"metrics/{key}.json").exists():
-                stage(work, "train", *given, "--params", f"models.{name}", "--out", f"models/{key}", "--cost",
-                      f"metrics/{key}.cost.json", "--curve", f"metrics/{key}.curve.csv", "--provenance",
-                      f"models/{key}.provenance.json")  # fmt: skip
-                stage(work, "evaluate", *given, "--params", "evaluate", "--trained", f"models/{key}", "--predictions",
-                      f"predictions/{key}", "--metrics", "metrics")  # fmt: skip
-            peer = work / f"peer-{key}.json"
+            peer = work / f"peer-{name}-{seed}.json"
             if not peer.exists():
-                given = [
-                    architecture,
-                    *([f"{shared}/weights/{weights}"] if weights else []),
-                    "--rate",
-                    str(rate),
-                    "--seed",
-                    seed,
-                ]
+                given = [architecture, *([f"{shared}/weights/{weights}"] if weights else [])]
+                given += ["--rate", str(rate), "--seed", seed]
                 command = [sys.executable, str(ROOT / "benchmarks/peer.py"), "clean", "splits/official.csv", *given]
                 peer.write_text(subprocess.run(command, cwd=work, capture_output=True, text=True, check=True).stdout)
-            ours, theirs = json.loads((work / f"metrics/{key}.json").read_text()), json.loads(peer.read_text())
-            unseen = ours["unseen"]
-            print(f"{key:24} ours val {ours['val']['f1_macro']:.3f} unseen {unseen['f1_macro']:.3f} "
-                  f"[{unseen['f1_macro_low']:.3f}, {unseen['f1_macro_high']:.3f}], "
-                  f"peer val {theirs['val']:.3f} unseen {theirs['unseen']:.3f}", flush=True)  # fmt: skip
+            theirs = json.loads(peer.read_text())
+            print(f"{name:20} {seed:4} {'peer':10} {theirs['val']:.3f}       {theirs['unseen']:.3f}", flush=True)
+            for recipe in RECIPES:
+                ours = run_ours(work, f"{name}-{recipe}", seed)
+                val, unseen = ours["val"], ours["unseen"]
+                interval = f"[{unseen['f1_macro_low']:.3f}, {unseen['f1_macro_high']:.3f}]"
+                print(
+                    f"{name:20} {seed:4} {recipe:10} {val['f1_macro']:.3f}       {unseen['f1_macro']:.3f} {interval}",
+                    flush=True,
+                )
+
+
+def run_ours(work: Path, model: str, seed: str) -> dict:
+    key = f"{model}-{seed}"
+    given = ["--clean", "clean", "--split", "splits/official.csv", "--seed", seed, "--family", "image", "--model", key]
+    if not (work / f"metrics/{key}.json").exists():
+        out = ["--out", f"models/{key}", "--cost", f"metrics/{key}.cost.json", "--curve", f"metrics/{key}.curve.csv"]
+        stage(work, "train", *given, "--params", f"models.{model}", *out, "--provenance", f"models/{key}.provenance.json")
+        found = ["--predictions", f"predictions/{key}", "--metrics", "metrics"]
+        stage(work, "evaluate", *given, "--params", "evaluate", "--trained", f"models/{key}", *found)
+    return json.loads((work / f"metrics/{key}.json").read_text())
 
 
 if __name__ == "__main__":
