@@ -87,11 +87,12 @@ def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> Inspected:
     """Read a picture's bytes once: size, hashes, whether it has colour. Raises UnreadablePicture."""
     rgb, (width, height) = decode(data, _LOOK_PX, max_pixels)
     small = cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA)
-    chroma = small.max(axis=-1).astype(int) - small.min(axis=-1)
+    red, green, blue = cv2.split(small)
+    chroma = cv2.subtract(cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue))
     return Inspected(
         width_px=width,
         height_px=height,
-        infrared=bool(chroma.mean() < _INFRARED_CHROMA),
+        infrared=cv2.mean(chroma)[0] < _INFRARED_CHROMA,
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         phash=perceptual_hash(small),
