@@ -27,7 +27,7 @@ RECIPES: dict[str, dict[str, float]] = {"plain": {}, "augmented": {"zoom": 1.3, 
 
 
 def stage(work: Path, name: str, *options: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "ETHOGRAM_PROGRESS": "0"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-m", f"stages.{name}", *options], cwd=work, env=environment, check=True)
 
 

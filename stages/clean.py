@@ -158,7 +158,9 @@ def _inspect_all(
     look = partial(_inspect_one, root=root, max_pixels=max_pixels)
     if workers > 1 and len(jobs) > 64:
         chunk = max(1, min(64, len(jobs) // (4 * workers)))
-        found = process_map(look, jobs, max_workers=workers, chunksize=chunk, desc="pictures", unit="", leave=False)
+        found = process_map(
+            look, jobs, max_workers=workers, chunksize=chunk, desc="pictures", unit="", disable=None, leave=False
+        )
     else:
         found = [look(job) for job in jobs]
     bad = pd.Series([not isinstance(item, Inspected) for item in found], index=pictures.index, dtype=bool)

@@ -8,6 +8,7 @@ every step draws from a seed of its own.
 import logging
 import math
 import os
+import sys
 import time
 import warnings
 from datetime import timedelta
@@ -181,15 +182,15 @@ def fit(
     """
     work.mkdir(parents=True, exist_ok=True)
     keeper = Keeper(work, seed, settings.patience)
-    cuda = torch.cuda.is_available()
+    cuda, watched = torch.cuda.is_available(), sys.stderr.isatty()  # a log file wants no progress bar
     trainer = lightning.Trainer(
         max_epochs=settings.epochs,
         max_time=timedelta(hours=settings.max_hours),
         accelerator="auto" if cuda else "cpu",
         devices="auto" if cuda else 1,
         precision="bf16-mixed" if cuda else "32-true",
-        callbacks=[*([TQDMProgressBar(refresh_rate=10)] if os.environ.get("ETHOGRAM_PROGRESS", "1") == "1" else []), keeper],
-        enable_progress_bar=os.environ.get("ETHOGRAM_PROGRESS", "1") == "1",
+        callbacks=[TQDMProgressBar(refresh_rate=10), keeper] if watched else [keeper],
+        enable_progress_bar=watched,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,

@@ -23,7 +23,7 @@ def check_source(folder: Path) -> list[str]:
     """What differs between a data set that is read in place and the listing of it in `folder`."""
     source = open_source(folder)
     problems = unchanged(source)
-    for name, (_, expected) in tqdm(source.files.items(), desc=str(source.root), unit="", leave=False):
+    for name, (_, expected) in tqdm(source.files.items(), desc=str(source.root), unit="", disable=None, leave=False):
         path = source.root / name
         if path.is_file() and (found := sha256_file(path)) != expected:
             problems.append(f"{path}: altered: sha256 {found}, {expected} when it was listed")
@@ -38,7 +38,7 @@ def main() -> None:
     if not manifests:
         raise DataError(f"no {MANIFEST} below {', '.join(map(str, args.folders))}: nothing has run yet. Run `dvc repro`")
     problems = []
-    for path in tqdm(manifests, desc="folders", unit="", leave=False):
+    for path in tqdm(manifests, desc="folders", unit="", disable=None, leave=False):
         problems += check_manifest(path.parent)
         if (path.parent / LISTING).is_file():
             problems += check_source(path.parent)

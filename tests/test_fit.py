@@ -24,11 +24,6 @@ STEPS = 2  # a training epoch of 16 pictures in batches of 8
 AUGMENTED = {"flip": True, "zoom": 1.3, "rotate_deg": 10.0, "light": 0.2}
 
 
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ETHOGRAM_PROGRESS", "0")
-
-
 class Killed(Exception):
     """Stands for kill -9 at one place: what a test has on disk then is what a killed process leaves."""
 

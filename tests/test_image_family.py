@@ -23,11 +23,6 @@ from tests import training_helpers as tiny
 PROFILES = ("smoke", "embedded")
 
 
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ETHOGRAM_PROGRESS", "0")
-
-
 def shipped() -> dict[str, ImageSettings]:
     """Every different network among the shipped models of the image family, by the path of its settings."""
     params = read_params(Path(__file__).parent.parent / PARAMS)
@@ -51,9 +46,7 @@ def trained(tmp_path: Path, settings: ImageSettings | None = None, **job: Any) -
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
     """A test_resnet trained for two epochs. Not to be changed: copy it first."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ETHOGRAM_PROGRESS", "0")
-        return trained(tmp_path_factory.mktemp("model"))
+    return trained(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

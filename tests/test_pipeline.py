@@ -22,7 +22,6 @@ def call(folder: Path, *words: str, ok: bool = True) -> str:
     """Run a command as a user would, in `folder`; returns what it printed."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "ETHOGRAM_PROGRESS": "0",
         "PYTHONPATH": str(folder),
         "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
     }  # fmt: skip

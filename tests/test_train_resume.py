@@ -27,11 +27,6 @@ ALEXNET = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ETHOGRAM_PROGRESS", "0")
-
-
 def arguments(model: str = "m", seed: int = 0) -> list[str]:
     places = {"work": ".work", "out": f"models/{model}", "cost": f"{model}.cost.json", "curve": f"{model}.curve.csv",
               "provenance": f"{model}.provenance.json", "clean": "clean", "split": "splits/location.csv"}  # fmt: skip
@@ -245,7 +240,7 @@ def train_manifest(folder: Path) -> None:
 
 
 def start(project: Path) -> "subprocess.Popen[str]":
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ETHOGRAM_PROGRESS": "0"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "stages.train", *arguments("alexnet")],
         cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
