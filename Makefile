@@ -5,7 +5,7 @@ export PYTHONPATH := $(CURDIR)
 
 .PHONY: run setup test quick lint verify pull lock
 
-run: .work/params.checked
+run: setup
 	@dvc repro
 	@echo
 	@echo "Figures:  dvc metrics show     (metrics/, in git)"
@@ -23,10 +23,6 @@ setup: .venv/installed
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt || { echo \
 	  "The packages could not be installed; pip says why above (no network, or less than 10 GB of disk?)"; exit 1; }
 	@touch $@
-
-.work/params.checked: params.yaml .venv/installed
-	@python -m stages.check
-	@mkdir -p .work && touch $@
 
 quick: setup lint
 	@pytest -n 2 -m "not slow and not gpu and not network"

@@ -1,6 +1,7 @@
 """Ethogram's stages. `python -m stages.<stage>` runs one; `dvc repro` runs those whose inputs changed.
 
 The pipeline, in its order
+    check.py        the whole of params.yaml, before anything else
     download.py     source -> data/raw/<dataset>, in the authors' own format
     clean.py        raw -> samples table + rejects table, each reject with its reason
     split.py        samples -> one list of parts for each version
@@ -9,7 +10,6 @@ The pipeline, in its order
     report.py       everything of one data set -> reports/<dataset>/index.html (report.html is its template)
 
 Commands of the user's
-    check.py        checks the whole of params.yaml
     verify.py       every stage's sha256 manifest against what is on disk
 
 What they share

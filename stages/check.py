@@ -1,20 +1,23 @@
-"""The users' command: checks the whole of params.yaml, every profile of every data set and model, before anything runs.
+"""Checks the whole of params.yaml, every profile of every data set and model, before anything else runs.
 
-python -m stages.check
+DVC runs it whenever params.yaml changes; `python -m stages.check` does the same by hand.
 """
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 from stages.clean import CleanSettings
 from stages.command import run
 from stages.download import DownloadSettings
 from stages.evaluate import EvaluateSettings
-from stages.files import DataError
+from stages.files import DataError, write_json
 from stages.networks import family
 from stages.settings import Record, read_params, section
 from stages.split import SplitSettings
 
 PROFILES = ("smoke", "embedded", "paper")
+VERSIONS = ("location", "class", "official")  # what `split` makes
 
 
 class Entry(Record):
@@ -59,7 +62,19 @@ def check_all(params: dict[str, Any]) -> int:
         for profile in PROFILES:
             section(f"models.{name}.{profile}", family(chosen.family).SETTINGS, params)
             checked += 1
+        _require_version(name, chosen, params)
     return checked
+
+
+def _require_version(model: str, entry: Entry, params: dict[str, Any]) -> None:
+    """In the profile at hand, a model's version must be one that its data set's split makes."""
+    split = params["datasets"][entry.dataset][params["profile"]]["split"]
+    made = [version for version in VERSIONS if split.get(version) is not None]
+    if entry.version not in VERSIONS:
+        raise DataError(f"params.yaml: models.{model}.version: given {entry.version!r}: allowed: {', '.join(VERSIONS)}")
+    if entry.version not in made:
+        where = f"datasets.{entry.dataset}.{params['profile']}.split"
+        print(f"note: {model} cannot run: {where} makes {', '.join(made)}, not {entry.version}. Run the others by name")
 
 
 def _require_profiles(path: str, entry: Any) -> None:
@@ -69,7 +84,13 @@ def _require_profiles(path: str, entry: Any) -> None:
 
 
 def main() -> None:
-    print(f"params.yaml: {check_all(read_params())} sections, all well")
+    parser = argparse.ArgumentParser(description="check the whole of params.yaml")
+    parser.add_argument("--out", type=Path, help="JSON to write when all is well, for DVC")
+    args = parser.parse_args()
+    checked = check_all(read_params())
+    print(f"params.yaml: {checked} sections, all well")
+    if args.out:
+        write_json(args.out, {"sections": "all well"})
 
 
 if __name__ == "__main__":

@@ -337,7 +337,7 @@ def _judge(counts: dict[str, Any], max_bad_share: float) -> None:
     if counts["bad_share"] > max_bad_share:
         raise DataError(
             f"{counts['bad_share']:.1%} of {total} picture rows are bad, more than `max_bad_share` {max_bad_share:.1%} "
-            f"allows: {because}. Mend the source, or raise `clean.max_bad_share`"
+            f"allows: {because}. Mend the source, or raise `max_bad_share` in the data set's `clean` settings"
         )
 
 

@@ -13,4 +13,5 @@ def run(main: Callable[[], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
+        print("stopped. Run the same command again: it goes on where it was", file=sys.stderr)
         sys.exit(130)

@@ -53,8 +53,8 @@ def measure(table: pd.DataFrame, trained: list[str], majority: str, settings: Ev
     for part in PARTS:
         rows = table[table["part"] == part]
         if len(rows):
-            found = scores.headline(rows, all_classes(rows, trained), majority, settings.draws, seed_from(seed, part))
-            metrics[part] = found if part in (SEEN, UNSEEN) else {key: found[key] for key in ("n", "f1_macro")}
+            classes = all_classes(rows, trained)
+            metrics[part] = scores.headline(rows, classes, majority, settings.draws, seed_from(seed, part))
     if SEEN in metrics and UNSEEN in metrics:
         metrics["gap"] = metrics[SEEN]["f1_macro"] - metrics[UNSEEN]["f1_macro"]
     return metrics

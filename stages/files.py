@@ -102,7 +102,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys kept in the given order. NaN and infinities are refused before `path` is touched."""
+    """Write JSON, keys in the order given. NaN and infinities are refused before `path` is touched."""
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
@@ -169,5 +169,5 @@ def require_manifest(folder: Path) -> None:
         shown = "\n  ".join(problems[:5])
         raise DataError(
             f"{folder} is not as its stage left it:\n  {shown}\n"
-            f"Remove {folder} and the altered cache object (`dvc gc -w` or `rm -rf .dvc/cache`), then run `dvc repro`"
+            f"DVC's cache may hold the altered bytes: remove {folder} and .dvc/cache, then run `dvc repro`"
         )

@@ -27,18 +27,27 @@ THUMBNAIL_PX = 240
 PER_CLASS, MISTAKES = 2, 12  # pictures shown for each class; mistakes shown of the best model
 
 
-def read_metrics(folder: Path) -> dict[str, dict[str, Any]]:
-    """{model: its headline, with `cost` inside}, in the order of the models' names."""
-    models = {}
+def read_metrics(folder: Path, predictions: Path, data: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """{model: its headline, with `cost` and `absent` inside} by name, and the models left out.
+
+    Left out is what belongs to other data than the page is about, or has no predictions: figures of an earlier run.
+    """
+    models, left_out = {}, []
     for path in sorted(folder.glob("*.json")):
-        if not path.name.endswith(".cost.json"):
-            cost = folder / f"{path.stem}.cost.json"
-            models[path.stem] = read_json(path) | {"cost": read_json(cost) if cost.exists() else {}}
-    return models
+        if path.name.endswith(".cost.json"):
+            continue
+        found, cost = read_json(path), folder / f"{path.stem}.cost.json"
+        if found["data"] != data or not (predictions / path.stem).is_dir():
+            left_out.append(path.stem)
+            continue
+        by_class = pd.read_csv(folder / f"{path.stem}.classes.csv", keep_default_na=False)
+        absent = by_class[by_class["n"] == 0].groupby("part")["label"].agg(", ".join).to_dict()
+        models[path.stem] = found | {"cost": read_json(cost) if cost.exists() else {}, "absent": absent}
+    return models, left_out
 
 
 def thumbnail(samples: Samples, sample_id: str, out: Path) -> str:
-    """Write a picture with its true boxes, small; returns the file's name. Names are numbered: ids may hold anything."""
+    """Write a picture with its true boxes, small; returns the file's name. Named by its hash: ids may hold anything."""
     row = samples.pictures.set_index("sample_id").loc[sample_id]
     rgb, (width, _) = decode((samples.root / row["path"]).read_bytes(), THUMBNAIL_PX)
     scale = THUMBNAIL_PX / rgb.shape[1]
@@ -104,7 +113,8 @@ def main() -> None:
         read_json(args.clean / "source.json"),
         read_json(args.clean / "counts.json"),
     )
-    splits, models = read_json(args.splits / "report.json"), read_metrics(args.metrics)
+    splits = read_json(args.splits / "report.json")
+    models, left_out = read_metrics(args.metrics, args.predictions, samples.data)
     judged = {name: found[UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found}
     best = max(judged, key=lambda name: judged[name], default=None)
     template = jinja2.Environment(
@@ -121,6 +131,7 @@ def main() -> None:
             wrong = mistakes(samples, answers[answers["part"] == UNSEEN], out / "pictures")
         page = template.render(
             dataset=args.dataset, source=source, counts=counts, splits=splits, models=models, best=best, mistakes=wrong,
+            left_out=left_out,
             gallery=gallery(samples, 0, out / "pictures"),
             labels=sorted(samples.pictures["label"].unique()),
         )  # fmt: skip

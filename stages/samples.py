@@ -4,7 +4,8 @@
     samples.parquet   a row for each picture kept
     boxes.parquet     a row for each box kept
     rejects.csv       a row for each source row refused, with its reason
-    source.json       where the pictures lie (`root`), the adapter, the licence, and what was counted
+    source.json       where the pictures lie (`root`), the adapter, the licence
+    counts.json       rows in, kept, rejected and why
 """
 
 from dataclasses import dataclass

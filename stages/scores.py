@@ -15,12 +15,18 @@ Counts = NDArray[np.float64]
 
 def confusion(actual: pd.Series, predicted: pd.Series, classes: list[str]) -> Counts:
     """Counts (C, C) of true against predicted class. Raises ValueError for a class that is not in `classes`."""
+    return confusion_by_group(actual, predicted, classes, np.zeros(len(actual), dtype=int)).sum(0)
+
+
+def confusion_by_group(actual: pd.Series, predicted: pd.Series, classes: list[str], groups: NDArray[np.int64]) -> Counts:
+    """Counts (G, C, C): `confusion` of each group, from a group number (0 to G - 1) for each row."""
     index = {label: number for number, label in enumerate(classes)}
     rows, columns = actual.map(index), predicted.map(index)
     if rows.isna().any() or columns.isna().any():
         raise ValueError("a class is not among those to count")
-    flat = rows.to_numpy(dtype=int) * len(classes) + columns.to_numpy(dtype=int)
-    return np.bincount(flat, minlength=len(classes) ** 2).reshape(len(classes), -1).astype(float)
+    counts = np.zeros((groups.max(initial=0) + 1, len(classes), len(classes)))
+    np.add.at(counts, (groups, rows.to_numpy(dtype=int), columns.to_numpy(dtype=int)), 1)
+    return counts
 
 
 def precision_recall_f1(counts: Counts) -> tuple[Counts, Counts, Counts]:
@@ -75,10 +81,8 @@ def headline(table: pd.DataFrame, classes: list[str], majority: str, draws: int,
 
     `table` has `actual`, `predicted` and `seq_id`. `majority` is train's commonest class; always to say it has that accuracy.
     """
-    index = {label: number for number, label in enumerate(classes)}
     groups, _ = pd.factorize(table["seq_id"], sort=True)
-    by_group = np.zeros((groups.max() + 1, len(classes), len(classes)))
-    np.add.at(by_group, (groups, table["actual"].map(index), table["predicted"].map(index)), 1)
+    by_group = confusion_by_group(table["actual"], table["predicted"], classes, groups)
     counts = by_group.sum(0)
     low, high = interval(f1_macro(bootstrap(by_group, draws, seed)))
     return {
