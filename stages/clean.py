@@ -21,7 +21,7 @@ from tqdm.contrib.concurrent import process_map
 
 from stages import geometry
 from stages.command import run
-from stages.datasets import REJECT_COLUMNS, Raw, adapter
+from stages.datasets import PICTURE_ENDINGS, REJECT_COLUMNS, Raw, adapter
 from stages.files import DataError, new_folder, sha256_bytes, write_json
 from stages.pictures import MAX_PIXELS, Inspected, UnreadablePicture, inspect
 from stages.samples import BOX_COLUMNS, EMPTY, SAMPLES, check_tables
@@ -255,8 +255,7 @@ def _one_of_each(pictures: pd.DataFrame, rejects: list[pd.DataFrame]) -> pd.Data
 
 
 def _unlisted(raw: Raw, files: dict[str, tuple[int, str | None]]) -> set[str]:
-    endings = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
-    on_disk = {path for path in files if PurePosixPath(path).suffix.lower() in endings}
+    on_disk = {path for path in files if PurePosixPath(path).suffix.lower() in PICTURE_ENDINGS}
     named = raw.pictures["file_name"].map(str).tolist() + raw.rejects["name"].map(str).tolist()
     listed = _find_files(pd.Series(named, dtype=str), files)[0].dropna()
     return on_disk - set(listed)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.command import run
 from stages.files import DataError, new_folder, seed_from, write_json
@@ -27,11 +27,26 @@ class Unseen(Record):
     locations: float | int | tuple[str, ...]  # a share (0 to 1), a number, or the very ids of the locations to hold out
     max_per_class: int | None = Field(100, gt=0)  # pictures a class, about: sequences stay whole; null: all
 
+    @field_validator("locations", mode="before")
+    @classmethod
+    def _ids_are_text(cls, given: object) -> object:
+        if isinstance(given, (list, tuple)) and all(type(name) in (str, int) for name in given):
+            return tuple(map(str, given))  # YAML reads [3, 4] as numbers
+        if type(given) not in (float, int):
+            raise ValueError("expected a share (0.3), a number (5) or the ids of locations ([3, 4])")
+        return given
+
 
 class Shares(Record):
     train: float = Field(gt=0, lt=1)
     val: float = Field(gt=0, lt=1)
     test: float = Field(0, ge=0, lt=1)  # the rest's own test part; none for `class`, whose test is `seen`
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if (total := self.train + self.val + self.test) > 1.0001:
+            raise ValueError(f"train, val and test are shares and sum to {total:g}, more than 1")
+        return self
 
     def normalised(self) -> dict[str, float]:
         parts = {TRAIN: self.train, VAL: self.val, TEST: self.test}
@@ -97,7 +112,7 @@ def by_class(pictures: pd.DataFrame, group_by: str, shares: Mapping[str, float],
 
 def hold_out(pictures: pd.DataFrame, in_pool: pd.Series, unseen: Unseen, seed: int) -> list[str]:
     """The unseen locations: those named; else those without a picture in the pool first, then by seed."""
-    locations = sorted(pictures["location"].unique())
+    locations = sorted(pictures["location"].dropna().unique())
     if isinstance(unseen.locations, tuple):
         if strangers := sorted(set(unseen.locations) - set(locations)):
             raise DataError(f"split.unseen.locations: no pictures from {strangers}. There is: {', '.join(locations)}")
@@ -122,18 +137,20 @@ def _capped(pictures: pd.DataFrame, group_by: str, limit: int | None, seed: int)
 
 
 def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str, pd.Series]:
-    """{version: part of each picture}, aligned with `pictures`. Raises DataError where a version cannot be made."""
+    """{version: part of each picture}, aligned with `pictures`. Raises DataError where a version cannot be made.
+
+    A picture without a location is unused wherever parts are kept apart by location: nobody knows on which side it belongs.
+    """
     pictures = pictures.sort_values("sample_id")
     versions: dict[str, pd.Series] = {}
     if settings.official:
         versions["official"] = _official(pictures, settings.official, settings.group_by, seed)
     if not (settings.location or settings.class_):
         return versions
-    if (settings.unseen or settings.location) and pictures["location"].isna().any():
-        row = pictures.loc[pictures["location"].isna(), "sample_id"].iloc[0]
+    if (settings.unseen or settings.location) and pictures["location"].isna().all():
         raise DataError(
-            f"{pictures['location'].isna().sum()} pictures have no location ({row} is one): parts cannot be "
-            "kept apart by location. Give locations, or set split.unseen and split.location to null"
+            f"none of {len(pictures)} pictures has a location: parts cannot be kept apart by location. "
+            "Give locations, or set split.unseen and split.location to null"
         )
 
     in_pool = pictures["given_split"].isin(settings.pool) if settings.pool else pd.Series(True, pictures.index)
@@ -146,7 +163,7 @@ def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str,
     rest = in_pool
     if settings.unseen:
         away = pictures["location"].isin(hold_out(pictures, in_pool, settings.unseen, seed))
-        rest = in_pool & ~away
+        rest = in_pool & ~away & pictures["location"].notna()
         known = pictures.loc[rest, "label"].unique()
         candidates = pictures[away & pictures["label"].isin(known)]
         kept = _capped(candidates, settings.group_by, settings.unseen.max_per_class, seed)
@@ -163,7 +180,7 @@ def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str,
     if settings.location:
         sizes = {str(name): int(n) for name, n in pictures[rest].groupby("location").size().items()}
         given = allocate(sizes, settings.location.normalised(), seed_from(seed, "location"), largest_first=True)
-        parts = frozen.mask(rest, pictures["location"].map(given))
+        parts = frozen.mask(rest, pictures["location"].map(lambda name: given.get(name, UNUSED)))
         trained = [location for location, part in given.items() if part == TRAIN]
         versions["location"] = parts.mask((parts == SEEN) & ~pictures["location"].isin(trained), UNUSED)
     return versions
@@ -242,15 +259,17 @@ def leaks(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]
 
 
 def report(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]:
-    """Counts of a version by part and class, the classes that train lacks, and its leaks."""
+    """Counts of a version by part and class, the classes that train lacks, unused pictures without location, and leaks."""
     counts = pictures.assign(part=parts).groupby(["part", "label"]).size().unstack(fill_value=0).sort_index()
     trained = set(pictures.loc[parts == TRAIN, "label"])
     tested = set(pictures.loc[~parts.isin([TRAIN, UNUSED]), "label"])
+    nowhere = pictures.loc[pictures["location"].isna() & (parts == UNUSED), "sample_id"]
     return {
         "pictures": {str(part): int(n) for part, n in parts.value_counts().sort_index().items()},
         "locations": {str(part): int(n) for part, n in pictures["location"].groupby(parts).nunique().items()},
         "classes": {str(part): {str(k): int(n) for k, n in row.items()} for part, row in counts.iterrows()},
         "missing_from_train": sorted(tested - trained),
+        "unused_without_location": {"pictures": len(nowhere), "example": None if nowhere.empty else nowhere.min()},
         "leaks": leaks(pictures, parts, bits),
     }
 
@@ -262,6 +281,10 @@ def check(version: str, found: dict[str, Any], settings: SplitSettings) -> list[
             raise DataError(f"split `{version}`: no picture is in {part}. Counts: {found['pictures']}")
     leak, given = found["leaks"], version == "official"
     warnings = []
+    nowhere = found["unused_without_location"]
+    if nowhere["pictures"] and not given and (settings.unseen or version == "location"):
+        text = f"{nowhere['pictures']} pictures have no location and are unused, {nowhere['example']} for example"
+        warnings.append(f"split `{version}`: {text}")
     if leak["bytes"]:
         raise DataError(f"split `{version}`: the same bytes are in train and in another part: {leak['bytes'][:3]}")
     if leak["sequences"]:

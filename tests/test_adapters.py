@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.datasets import ANNOTATION_COLUMNS, PICTURE_COLUMNS, REJECT_COLUMNS, Raw, adapter
+from stages.datasets import ANNOTATION_COLUMNS, PICTURE_COLUMNS, PICTURE_ENDINGS, REJECT_COLUMNS, Raw, adapter, label_of
 from stages.files import DataError
+from stages.samples import EMPTY
 
 CCT20 = Path(__file__).parent.parent / "../shared/real/cct20"
 WriteCct = Callable[..., Path]
@@ -309,22 +310,161 @@ def test_table_a_row_without_path_or_label_is_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,species\na,b\n", "no column label, path. Found: file, species"),
-        ("path;label\na;b\n", "no column label, path. Found: path;label"),
-        ("path,kind\na,b\n", "no column label. Found: path, kind"),
-        ("", "not a CSV table"),
-        ("path,label\na,b,c\n", "not a CSV table"),
-        ("path,label\na,b\nc,d,e\n", "not a CSV table"),
+        ("file,species\na,b\n", "no column label, path. Found: file, species."),
+        ("File;Species\na;b\n", "no column label, path. Found: File, Species."),
+        ("path,kind\na,b\n", "no column label. Found: path, kind."),
+        ("path,Lable \na,b\n", "no column label. Found: path, Lable. Did you mean `label` by `Lable`?"),
+        (
+            "paths,labels\na,b\n",
+            "no column label, path. Found: paths, labels. Did you mean `label` by `labels`? Did you mean `path` by `paths`?",
+        ),
+        ("path,Path,label\na,b,c\n", "several columns are named path. Keep one"),
+        ("", "not a CSV table: nothing in it"),
+        ("\n\n", "not a CSV table: nothing in it"),
+        ("path,label\na,b,c\n", "not a CSV table: line 2 has 3 values, the header 2"),
+        ("path,label\na,b\n\nc,d,e\n", "not a CSV table: line 4 has 3 values, the header 2"),
+        ('path,label\na,b\nc,"d\ne,f\n', "not a CSV table: line 3: unexpected end of data"),
+        ("x" * 200_000, "not a CSV table: line 1: field larger than field limit (131072)"),
     ],
-    ids=["names", "semicolons", "one", "empty", "longer_rows", "longer_row"],
+    ids=[
+        "names",
+        "semicolons",
+        "one",
+        "misspelt",
+        "plurals",
+        "twice",
+        "empty",
+        "blank",
+        "longer_rows",
+        "longer_row",
+        "open_quote",
+        "huge",
+    ],
 )
 def test_table_without_its_columns_is_told_what_was_found(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(DataError, match=rf"labels\.csv: {message}"):
+    with pytest.raises(DataError) as caught:
         table(tmp_path, text)
+    assert str(caught.value) == f"{tmp_path / 'labels.csv'}: {message}"
 
 
 def test_table_from_a_spreadsheet_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert table(tmp_path, "\ufeffpath,label\r\na é.jpg,cerf élaphe\r\n").annotations["label"].tolist() == ["cerf élaphe"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_table_as_spreadsheets_write_it(tmp_path: Path, separator: str) -> None:
+    rows = [
+        ["Path", " label", "LOCATION ", "Sequence", "Split", " X_MIN", "y_min", "x_max", "y_max", "a;note", ""],
+        ["a.jpg ", " deer", " 5 ", "s 1 ", " train", " 1", "2 ", "11", "22.5", "x", "", "", ""],
+        ["b.jpg", "fox"],
+    ]
+    raw = table(tmp_path, "\r\n".join(separator.join(f'"{cell}"' if ";" in cell else cell for cell in row) for row in rows))
+    a, b = raw.pictures.to_dict("records")
+    assert [a[key] for key in ("sample_id", "file_name", "location", "seq_id", "given_split")] == [
+        "a.jpg", "a.jpg", "5", "s 1", "train"
+    ]  # fmt: skip
+    assert b["sample_id"] == "b.jpg"
+    assert all(is_nothing(b[key]) for key in ("location", "seq_id", "frame_num", "captured_at", "given_split"))
+    assert raw.annotations["label"].tolist() == ["deer", "fox"]
+    assert raw.annotations["has_box"].tolist() == [True, False]
+    assert raw.annotations[["x_px", "y_px", "w_px", "h_px"]].to_numpy()[0].tolist() == [1, 2, 10, 20.5]
+    assert raw.rejects.empty
+
+
+def test_table_a_comma_in_a_name_is_no_separator(tmp_path: Path) -> None:
+    raw = table(tmp_path, 'path;label;seen by: x, y, z\na, b.jpg;deer;\n"c;d.jpg"; "fox";\n')
+    assert raw.pictures["sample_id"].tolist() == ["a, b.jpg", "c;d.jpg"]
+    assert raw.annotations["label"].tolist() == ["deer", "fox"]
+
+
+def test_table_rows_are_named_by_their_own_line(tmp_path: Path) -> None:
+    raw = table(tmp_path, '\npath,label,note\n\na.jpg,deer,"two\nlines"\n\nb.jpg,fox,\n')
+    assert raw.pictures["row"].tolist() == ["labels.csv line 4", "labels.csv line 7"]
+
+
+@pytest.mark.parametrize("label", ["empty", "Empty", " EMPTY "])
+def test_empty_is_one_class_however_it_is_written(tmp_path: Path, label: str) -> None:
+    assert label_of(label) == EMPTY
+    assert table(tmp_path, f"path,label\na.jpg,{label}\nb.jpg,empty\n").annotations["label"].tolist() == [EMPTY] * 2
+
+
+def test_table_a_path_is_relative_to_the_source_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / " lead.jpg").touch()
+    text = (
+        f"path,label\n./photos/a.jpg,deer\n{tmp_path}/photos/b.jpg,deer\nphotos\\c.jpg,deer\n./photos//a.jpg ,deer\n"
+        f'" lead.jpg",deer\n/elsewhere/d.jpg,deer\n{tmp_path}x/e.jpg,deer\n'
+    )
+    found = table(tmp_path, text).pictures["sample_id"].tolist()
+    inside = ["photos/a.jpg", "photos/b.jpg", "photos/c.jpg", " lead.jpg"]
+    assert found == [*inside, "/elsewhere/d.jpg", f"{tmp_path}x/e.jpg"]
+    (tmp_path / "real/labels.csv").write_text(f"path,label\n{tmp_path}/real/a.jpg,deer\n{tmp_path}/link/b.jpg,deer\n")
+    monkeypatch.chdir(tmp_path)
+    for root in (tmp_path / "link", Path("link")):
+        assert read(root, "table").pictures["sample_id"].tolist() == ["a.jpg", "b.jpg"]
+
+
+def test_table_a_relative_source_knows_its_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "labels.csv").write_text(f"path,label\n{tmp_path}/a.jpg,deer\n")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert read(Path(".."), "table").pictures["sample_id"].tolist() == ["a.jpg"]
+
+
+@pytest.mark.parametrize("frame", ["3", "3.0", " 3 ", "3.", "003"])
+def test_table_a_frame_may_have_a_point(tmp_path: Path, frame: str) -> None:
+    assert table(tmp_path, f"path,label,frame\na.jpg,deer,{frame}\n").pictures["frame_num"].tolist() == [3]
+
+
+@pytest.mark.parametrize(("encoding", "line"), [("latin-1", 3), ("utf-16", 1)])
+def test_table_in_another_encoding_is_told_the_way_out(tmp_path: Path, encoding: str, line: int) -> None:
+    (tmp_path / "labels.csv").write_bytes("path,label\na.jpg,deer\nb.jpg,cerf élaphe\n".encode(encoding))
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, "table")
+    text = f'line {line} is not UTF-8. Save it as "CSV UTF-8" in the spreadsheet program'
+    assert str(caught.value) == f"{tmp_path / 'labels.csv'}: {text}"
+
+
+def test_table_rows_of_one_picture_may_not_contradict_each_other(tmp_path: Path) -> None:
+    raw = table(
+        tmp_path,
+        "path,label,location,sequence,split,frame,captured_at\n"
+        "a.jpg,deer,,s,,,\n"
+        "./a.jpg,fox,5,s,train,2,2013-01-01\n"  # what is blank is filled in
+        "a.jpg,fox,6,t,train,,\n"
+        "a.jpg,fox,5,,test,,\n"
+        "a.jpg,fox,5,,,3,\n"
+        "b.jpg,fox,6,t,test,,\n",
+    )
+    assert raw.pictures[["sample_id", "location", "seq_id", "given_split"]].to_numpy().tolist() == [
+        ["a.jpg", "5", "s", "train"],
+        ["b.jpg", "6", "t", "test"],
+    ]
+    assert raw.pictures.loc[0, ["row", "frame_num", "captured_at"]].tolist() == ["labels.csv line 2", 2, "2013-01-01"]
+    assert raw.annotations["row"].str[-1].tolist() == ["2", "3", "6", "7"]
+    assert reasons(raw) == [("picture", f"labels.csv line {line}", "a.jpg", "contradiction") for line in (4, 5)]
+    assert raw.rejects["detail"].tolist() == [
+        "location 6, 5 in labels.csv line 3; sequence t, s in labels.csv line 2",
+        "split test, train in labels.csv line 3",
+    ]
+
+
+def test_table_labels_that_differ_by_case_or_spaces_alone_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        table(tmp_path, "path,label\na,opossum\nb,OPOSSUM\nc,grey fox\nd,Grey  fox\ne,greyfox\nf,deer\ng,opossum\n")
+    assert str(caught.value) == (
+        f"{tmp_path}: labels that differ by case or spaces alone would be classes of their own: "
+        "'Grey  fox' (first: labels.csv line 5) / 'grey fox' (first: labels.csv line 4) / 'greyfox' (first: labels.csv line 6)"
+        "; 'OPOSSUM' (first: labels.csv line 3) / 'opossum' (first: labels.csv line 2). Make them one"
+    )
+    assert len(table(tmp_path, "path,label\na,deer \nb, deer\nc,empty\nd,EMPTY\n").pictures) == 4
+
+
+def test_table_in_capitals_is_found(tmp_path: Path) -> None:
+    (tmp_path / "LABELS.CSV").write_text("path,label\na.jpg,deer\n")
+    assert read(tmp_path, "table").pictures["row"].tolist() == ["LABELS.CSV line 2"]
 
 
 def test_table_which_csv_must_be_clear(tmp_path: Path) -> None:
@@ -363,6 +503,29 @@ def test_folders_need_a_class_folder_and_no_lists(tmp_path: Path) -> None:
         read(tmp_path, "folders")
     with pytest.raises(DataError, match="has no annotation lists"):
         read(tmp_path, "folders", "list.json")
+
+
+def test_folders_take_every_picture_ending(tmp_path: Path) -> None:
+    (tmp_path / "deer").mkdir()
+    for ending in PICTURE_ENDINGS:
+        (tmp_path / f"deer/a{ending.upper()}").touch()
+    assert ".gif" in PICTURE_ENDINGS
+    assert len(read(tmp_path, "folders").pictures) == len(PICTURE_ENDINGS) == 8
+
+
+def test_folders_that_differ_by_case_or_spaces_alone_are_refused(tmp_path: Path) -> None:
+    for name in ("Empty", "empty", "deer "):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").touch()
+    assert read(tmp_path, "folders").annotations["label"].tolist() == ["empty", "deer", "empty"]
+    (tmp_path / "Deer").mkdir()
+    (tmp_path / "Deer/b.jpg").touch()
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, "folders")
+    assert str(caught.value) == (
+        f"{tmp_path}: labels that differ by case or spaces alone would be classes of their own: "
+        "'Deer' (first: Deer/b.jpg) / 'deer' (first: deer /a.jpg). Make them one"
+    )
 
 
 def test_adapters_are_found_by_file_name() -> None:

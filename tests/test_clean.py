@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages.clean import CleanSettings, clean
-from stages.datasets import adapter
+from stages.datasets import PICTURE_ENDINGS, adapter
 from stages.files import DataError, check_manifest, read_json, sha256_bytes
 from stages.pictures import decode
 from stages.samples import BOX_COLUMNS, Samples, read_samples
@@ -168,7 +168,7 @@ def test_fault_19_above_the_set_share_the_stage_fails_and_keeps_the_old_output(
     assert done.code == 1
     assert done.err == (
         "error: 10.0% of 20 picture rows are bad, more than `max_bad_share` 5.0% allows: 1 empty_file, 1 not_an_image. "
-        "Mend the source, or raise `clean.max_bad_share`\n"
+        "Mend the source, or raise `max_bad_share` in the data set's `clean` settings\n"
     )
     assert Path("clean/manifest.json").read_bytes() == before
     assert check_manifest(Path("clean")) == []
@@ -587,6 +587,35 @@ def test_a_table_goes_through(tmp_path: Path, cleaned: Cleaned, picture: Make) -
     assert (last.label, last.seq_id, pd.isna(last.frame_num)) == ("empty", "noise 2.png", True)
     assert because(rejects) == [("annotation", "noise 1.png", "box_without_area")]
     assert counts["annotations"] == {"in": 4, "boxes": 2, "labels_only": 1, "rejected": 1}
+
+
+def test_a_row_that_contradicts_another_is_counted(tmp_path: Path, cleaned: Cleaned, picture: Make) -> None:
+    root = tmp_path / "source"
+    root.mkdir()
+    for n in range(2):
+        (root / f"{n}.png").write_bytes(picture(n, 100, 80))
+    rows = f"Path;Label;Location\n./0.png;deer;5\n{root}/0.png;fox;6\n1.png;EMPTY;6\n"
+    (root / "LABELS.CSV").write_text(rows)
+    done = cleaned(root, "table", **LENIENT)
+    assert done.code == 0, done.err
+    samples, rejects, counts = results()
+    assert samples.pictures[["path", "label", "location"]].to_numpy().tolist() == [
+        ["0.png", "deer", "5"],
+        ["1.png", "empty", "6"],
+    ]
+    assert because(rejects) == [("picture", "0.png", "contradiction")]
+    assert rejects["row"].tolist() == ["LABELS.CSV line 3"]
+    assert rejects["detail"].tolist() == ["location 6, 5 in LABELS.CSV line 2"]
+    assert counts["pictures"] == {"in": 3, "kept": 2, "rejected": 1, "merged": 0}
+    assert counts["annotations"] == {"in": 2, "boxes": 0, "labels_only": 2, "rejected": 0}
+
+
+@pytest.mark.parametrize("ending", PICTURE_ENDINGS)
+def test_every_picture_ending_is_told_when_no_row_names_it(
+    source: Callable[..., Path], cleaned: Cleaned, picture: Make, ending: str
+) -> None:
+    assert cleaned(source(2, files={f"stray{ending}": picture(7)})).code == 0
+    assert because(results()[1]) == [("file", f"images/stray{ending}", "unlisted_file")]
 
 
 def test_the_command_line_as_a_process(source: Callable[..., Path], cleaned: Cleaned, tmp_path: Path) -> None:

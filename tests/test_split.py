@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stages.files import DataError, check_manifest, read_json, write_json
 from stages.samples import BOXES, SAMPLES
 from stages.settings import section
-from stages.split import SplitSettings, Unseen, allocate, check, cut, hold_out, leaks, near_pairs, report
+from stages.split import Shares, SplitSettings, Unseen, allocate, check, cut, hold_out, leaks, near_pairs, report
 
 SHARES = {"location": {"train": 0.46, "val": 0.44, "test": 0.10}, "class": {"train": 0.65, "val": 0.25}}
 BOTH = {"unseen": {"locations": 0.3, "max_per_class": 100}, "seen": 0.1} | SHARES
@@ -314,16 +314,91 @@ def test_group_by_sample_is_the_literal_way() -> None:
     assert "sequences are in train and in another part" in warning
 
 
+def no_location(pictures: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
+    return SAMPLES.validate(pictures.assign(location=pictures["location"].where(~which, None)).astype({"location": "str"}))
+
+
 @pytest.mark.parametrize("missing", ["unseen", "location"])
-def test_without_locations_the_error_is_clear(missing: str) -> None:
+def test_without_any_location_the_error_is_clear(missing: str) -> None:
     pictures = plain()
-    pictures["location"] = pictures["location"].where(pictures["sample_id"] > "p0002", None)
+    pictures = no_location(pictures, pictures["sample_id"] != "")
     values = {"seen": 0.1, "class": SHARES["class"], missing: BOTH[missing]}
-    with pytest.raises(DataError, match=r"3 pictures have no location \(p0000 is one\).*set split\.unseen and split\.loc"):
+    with pytest.raises(DataError) as caught:
         cut(pictures, chosen(**values), 0)
-    pictures["location"] = None
-    parts = cut(SAMPLES.validate(pictures.astype({"location": "str"})), chosen(**(values | {missing: None})), 0)["class"]
+    assert str(caught.value) == (
+        "none of 144 pictures has a location: parts cannot be kept apart by location. "
+        "Give locations, or set split.unseen and split.location to null"
+    )
+    parts = cut(pictures, chosen(**(values | {missing: None})), 0)["class"]
     assert set(parts) == {"train", "val", "seen"}
+
+
+@pytest.mark.parametrize(("unseen", "left_out"), [(BOTH["unseen"], {"class", "location"}), (None, {"location"})])
+def test_pictures_without_a_location_are_unused_where_locations_count(unseen: Any, left_out: set[str]) -> None:
+    pictures = plain()
+    lost = pictures["seq_id"].isin(["0-0-deer", "3-2-fox", "5-1-deer"])
+    pictures, wanted = no_location(pictures, lost), chosen(**(BOTH | {"unseen": unseen}))
+    versions = cut(pictures, wanted, 0)
+    assert set(versions) == {"class", "location"}
+    for version, parts in versions.items():
+        part = parts.reindex(pictures.index)
+        assert part.notna().all()
+        found = report(pictures, part, 3)
+        said = [text for text in check(version, found, wanted) if "no location" in text]
+        if version in left_out:
+            assert set(part[lost]) == {"unused"}
+            assert found["unused_without_location"] == {"pictures": 6, "example": "p0000"}
+            assert said == [f"split `{version}`: 6 pictures have no location and are unused, p0000 for example"]
+        else:
+            assert "unused" not in set(part)
+            assert found["unused_without_location"] == {"pictures": 0, "example": None}
+            assert said == []
+    if unseen:  # the others are cut as if those had never been there
+        for version, parts in cut(pictures[~lost], wanted, 0).items():
+            assert parts.equals(versions[version][parts.index])
+
+
+def test_official_lists_need_no_location() -> None:
+    pictures = listed()
+    pictures = no_location(pictures, pictures["given_split"].isin(["train", "other"]))
+    wanted = chosen(official={"train": ["train"], "val": ["cis_val"]})
+    parts = cut(pictures, wanted, 0)["official"].reindex(pictures.index)
+    assert set(parts[pictures["given_split"] == "train"]) == {"train"}
+    found = report(pictures, parts, 3)
+    assert found["unused_without_location"]["pictures"] == 30
+    assert check("official", found, wanted) == []
+
+
+@pytest.mark.parametrize("ids", [[3, 4], ["3", "4"], ["3", 4]])
+def test_unseen_locations_may_be_numbers(ids: list[Any]) -> None:
+    wanted = chosen(**(BOTH | {"unseen": {"locations": ids}}))
+    assert wanted.unseen == Unseen(locations=("3", "4"))
+    pictures = plain()
+    assert places(pictures, cut(pictures, wanted, 0)["class"], "unseen") == {"3", "4"}
+
+
+@pytest.mark.parametrize("wanted", ["0.3", "all", True, None, [0.3], [True], [["3"]], {"a": 1}])
+def test_unseen_locations_of_another_kind_are_told_what_may_stand(wanted: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        chosen(**(BOTH | {"unseen": {"locations": wanted}}))
+    text = "expected a share (0.3), a number (5) or the ids of locations ([3, 4])"
+    assert str(caught.value).startswith(f"params.yaml: split.unseen.locations: given {wanted!r}: {text}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("version", ["location", "class"])
+def test_shares_of_more_than_the_whole_are_refused(version: str) -> None:
+    given = {"train": 0.7, "val": 0.25, "test": 0.1}
+    with pytest.raises(DataError) as caught:
+        chosen(**{version: given})
+    text = "train, val and test are shares and sum to 1.05, more than 1"
+    assert str(caught.value) == f"params.yaml: split.{version}: given {given}: {text}"
+    whole = chosen(**{version: {"train": 0.7, "val": 0.2, "test": 0.1}})  # 1 but for rounding
+    assert (whole.location or whole.class_) is not None
+
+
+def test_shares_of_less_than_the_whole_are_scaled() -> None:
+    assert Shares(train=0.65, val=0.25).normalised() == pytest.approx({"train": 0.65 / 0.9, "val": 0.25 / 0.9})
 
 
 def lists(pictures: pd.DataFrame, **values: Any) -> pd.Series:

@@ -9,7 +9,8 @@ and is found by its file's name. Only `download` and `clean` import adapters.
 
 import importlib
 import pkgutil
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -39,6 +40,8 @@ class Raw:
 PICTURE_COLUMNS = "row sample_id file_name label width_px height_px location seq_id frame_num captured_at given_split".split()
 ANNOTATION_COLUMNS = "row sample_id label x_px y_px w_px h_px has_box".split()
 REJECT_COLUMNS = "kind row name reason detail".split()
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # in small letters
+_EMPTY = "empty"  # stages.samples.EMPTY, said again: what this folder imports, `look` and `download` depend on
 
 
 class Adapter(Protocol):
@@ -55,6 +58,27 @@ def adapter(name: str) -> Adapter:
     if name not in known:
         raise DataError(f"no dataset adapter `{name}`. There is: {', '.join(known)}")
     return cast(Adapter, importlib.import_module(f"stages.datasets.{name}"))
+
+
+def label_of(written: str) -> str:
+    """A class as it is called from here on: no spaces around it, and `empty` however it is written."""
+    label = written.strip()
+    return _EMPTY if label.casefold() == _EMPTY else label
+
+
+def require_distinct(root: Path, labels: Iterable[tuple[str, str]]) -> None:
+    """Raise DataError where labels, (label, row) each, differ by case or spaces alone: nobody means two classes."""
+    first: dict[str, str] = {}
+    for label, row in labels:
+        first.setdefault(label, row)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(first):
+        alike["".join(label.split()).casefold()].append(label)
+    if groups := [names for names in alike.values() if len(names) > 1]:
+        shown = "; ".join(" / ".join(f"{name!r} (first: {first[name]})" for name in names) for names in groups)
+        raise DataError(
+            f"{root}: labels that differ by case or spaces alone would be classes of their own: {shown}. Make them one"
+        )
 
 
 def tables(
