@@ -21,18 +21,17 @@ _TORCHVISION = "torchvision/"
 
 def build(architecture: str, options: dict[str, Any], classes: int) -> nn.Module:
     """An untrained network of `classes` outputs. `options` go to the builder; `width` narrows a torchvision chain."""
+    require_known(architecture)
     if architecture.startswith(_TORCHVISION):
         import torchvision.models as zoo
 
         name = architecture.removeprefix(_TORCHVISION)
-        _require_known(name, zoo.list_models(module=zoo), architecture)
         options = dict(options)
         width = options.pop("width", 1.0)
         make = functools.partial(zoo.get_model, name, weights=None)
     else:
         import timm
 
-        _require_known(architecture.partition(".")[0], timm.list_models(), architecture)
         width, make = 1.0, functools.partial(timm.create_model, architecture)
     try:
         if width == 1.0:
@@ -46,11 +45,20 @@ def build(architecture: str, options: dict[str, Any], classes: int) -> nn.Module
         raise DataError(f"`{architecture}` cannot be built with options {options}: {error}") from None
 
 
-def _require_known(name: str, known: list[str], given: str) -> None:
+def require_known(architecture: str) -> None:
+    """Raise DataError, with names that are close, for an architecture that neither library has."""
+    if architecture.startswith(_TORCHVISION):
+        import torchvision.models as zoo
+
+        name, known = architecture.removeprefix(_TORCHVISION), zoo.list_models(module=zoo)
+    else:
+        import timm
+
+        name, known = architecture.partition(".")[0], timm.list_models()
     if name not in known:
         close = difflib.get_close_matches(name, known, 3, 0.5)
         hint = f" Did you mean {', '.join(close)}?" if close else ""
-        raise DataError(f"no architecture `{given}` in timm, nor with `torchvision/` in torchvision.{hint}")
+        raise DataError(f"no architecture `{architecture}` in timm, nor with `torchvision/` in torchvision.{hint}")
 
 
 def narrow(network: Any, width: float, classes: int) -> nn.Module:

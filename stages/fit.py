@@ -3,14 +3,19 @@
 It keeps the weights of the epoch with the lowest validation loss, stops after `patience` epochs without a better one or after
 `max_hours`, and goes on after a kill to the result of an unbroken run: the whole state is written after every epoch, and
 every step draws from a seed of its own.
+
+On several GPUs Lightning starts the same command once more for each (DDP). Each process trains on batches of its own, the
+first one writes. A fault of one process ends all.
 """
 
 import logging
 import math
 import os
+import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,10 +26,12 @@ import safetensors.torch
 import torch
 from pydantic import Field
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from stages.files import DataError, seed_from
+from stages.loading import processes
 from stages.settings import Record
 
 # Lightning's advice on worker counts and its own logs: the stage says what matters.
@@ -39,10 +46,11 @@ class FitSettings(Record):
     epochs: int = Field(50, gt=0)  # at most
     patience: int = Field(5, gt=0)  # epochs in a row without a lower validation loss before training stops
     max_hours: float = Field(12.0, gt=0)
-    batch_size: int = Field(gt=0)
+    batch_size: int = Field(gt=0)  # of each process
     learning_rate: float = Field(gt=0)  # the one-cycle schedule's highest
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: float = Field(0.1, gt=0, lt=1)  # of all steps, before the highest learning rate is reached
+    devices: int | None = Field(None, gt=0)  # processes or GPUs; null: every GPU, or one process on a CPU
 
 
 def one_cycle(step: int, warmup: int, total: int) -> float:
@@ -52,55 +60,43 @@ def one_cycle(step: int, warmup: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
 
 
-class Classifier(lightning.LightningModule):
-    """Cross-entropy over classes. A batch is (uint8 (B, P, P, 3), class index (B,), item (B,))."""
+def optimizers(trainer: lightning.Trainer, network: nn.Module, settings: FitSettings) -> Any:
+    """What a module's `configure_optimizers` returns: AdamW and the one-cycle schedule."""
+    # Biases, norms and other vectors are not decayed, as timm's trainers have it.
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    total = int(trainer.estimated_stepping_batches)
+    warmup = max(1, round(settings.warmup_share * total))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, warmup, total))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    mean: Tensor  # of each channel, in 0..255; (1, 3, 1, 1)
-    std: Tensor
 
-    def __init__(
-        self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], settings: FitSettings, ids: list[str]
-    ) -> None:
-        super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
-        self.settings, self.ids = settings, ids
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+class CommonFault(DataError):
+    """A fault that every process raises: the first one reports it."""
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """uint8 (B, P, P, 3) -> logits (B, classes). The permuted view is channels_last without a copy."""
-        return self.network((pictures.permute(0, 3, 1, 2).float() - self.mean) / self.std)
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], number: int) -> Tensor:
-        pictures, targets, items = batch
-        loss = nn.functional.cross_entropy(self(pictures), targets)
-        if not torch.isfinite(loss):
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            shown = [self.ids[item] for item in items.tolist()[:4]]
-            raise DataError(
-                f"the training loss is {loss.item()} at epoch {self.current_epoch}, step {self.global_step}, batch {number} "
-                f"(pictures {shown}, ...), learning rate {rate:.3g}. Nothing was saved from it; lower learning_rate"
-            )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets), prog_bar=True)
-        return loss
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
-        pictures, targets, _items = batch
-        logits = self(pictures)
-        loss = nn.functional.cross_entropy(logits.float(), targets)
-        right = (logits.argmax(1) == targets).float().mean()
-        self.log_dict({"val_loss": loss, "val_accuracy": right}, batch_size=len(targets), prog_bar=True, sync_dist=True)
-
-    def configure_optimizers(self) -> Any:
-        # Biases, norms and other vectors are not decayed, as timm's trainers have it.
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": self.settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=self.settings.learning_rate)
-        total = int(self.trainer.estimated_stepping_batches)
-        warmup = max(1, round(self.settings.warmup_share * total))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, warmup, total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+def require_finite(loss: Tensor, module: lightning.LightningModule, batch: int, pictures: Callable[[], list[str]]) -> None:
+    """Raise CommonFault in every process when the training loss of one is not finite. `pictures` names those of the batch."""
+    finite, together = torch.isfinite(loss.detach()), processes()[1]
+    everywhere = finite
+    if together > 1:
+        everywhere = finite.float()
+        torch.distributed.all_reduce(everywhere, torch.distributed.ReduceOp.MIN)
+    if everywhere:
+        return
+    message = None
+    if not finite:
+        rate = module.trainer.optimizers[0].param_groups[0]["lr"]
+        message = (
+            f"the training loss is {loss.item()} at epoch {module.current_epoch}, step {module.global_step}, batch {batch} "
+            f"(pictures {pictures()[:4]}, ...), learning rate {rate:.3g}. Nothing was saved from it; lower learning_rate"
+        )
+    messages = [message] * together
+    if together > 1:
+        torch.distributed.all_gather_object(messages, message)
+    raise CommonFault(next(filter(None, messages)))
 
 
 class Keeper(Callback):
@@ -137,10 +133,13 @@ class Keeper(Callback):
         self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # Not once an epoch: loaders draw from the same generator, more often after a resume and with loader processes.
-        torch.manual_seed(seed_from(self.seed, "step", trainer.global_step))
+        number, together = processes()
+        own = (number,) if together > 1 else ()  # each process drops out other units
+        torch.manual_seed(seed_from(self.seed, "step", trainer.global_step, *own))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        # The first process's figures, so that all of them find the same epoch best and stop together.
+        figures = trainer.strategy.broadcast({name: float(value) for name, value in trainer.callback_metrics.items()})
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows.append({"epoch": trainer.current_epoch, **figures, "learning_rate": rate})
         self.seconds += time.perf_counter() - self.started
@@ -152,13 +151,13 @@ class Keeper(Callback):
                 safetensors.torch.save_file(state, temporary)
                 os.replace(temporary, self.work / BEST)
         temporary = self.work / f"{LAST}.partial"
-        trainer.save_checkpoint(temporary)
+        trainer.save_checkpoint(temporary)  # in every process: they wait for each other in it
         if trainer.is_global_zero:
             os.replace(temporary, self.work / LAST)
         trainer.should_stop = trainer.should_stop or self.exhausted()
 
 
-def _resumable(work: Path) -> Path | None:
+def _resumable(work: Path, say: Callable[[str], None]) -> Path | None:
     """The state to go on from, if there is one that can be read whole. Pickled code in it is never run."""
     last = work / LAST
     if not last.is_file() or not (work / BEST).is_file():
@@ -167,27 +166,40 @@ def _resumable(work: Path) -> Path | None:
         torch.load(last, map_location="cpu", weights_only=True)
         safetensors.torch.load_file(work / BEST)
     except Exception as error:  # safetensors, pickle and zip faults share no base
-        print(f"the state in {work} is damaged ({type(error).__name__}): training starts again from the first epoch")
+        say(f"the state in {work} is damaged ({type(error).__name__}): training starts again from the first epoch")
         return None
-    print(f"going on from {last}")
+    say(f"going on from {last}")
     return last
 
 
 def fit(
-    module: Classifier, train: DataLoader[Any], val: DataLoader[Any], settings: FitSettings, seed: int, work: Path
+    module: lightning.LightningModule,
+    train: DataLoader[Any],
+    val: DataLoader[Any],
+    settings: FitSettings,
+    seed: int,
+    work: Path,
 ) -> tuple[dict[str, Tensor], pd.DataFrame, dict[str, Any]]:
     """Train, or go on training from what `work` holds. Returns the best weights, the curve, and seconds and epochs.
 
-    Raises DataError for a loss that is not finite, for no epoch with a finite validation loss, and for lack of memory.
+    `module` has a `network`, whose weights are kept, and logs `val_loss` for every epoch. Every process returns, the same
+    weights; when one does, all have done with `work`.
+
+    Raises DataError for a loss that is not finite, for no epoch with a finite validation loss, and for lack of memory;
+    KeyboardInterrupt for Ctrl-C and SIGTERM.
     """
     work.mkdir(parents=True, exist_ok=True)
     keeper = Keeper(work, seed, settings.patience)
     cuda, watched = torch.cuda.is_available(), sys.stderr.isatty()  # a log file wants no progress bar
+    if cuda and (settings.devices or 1) > torch.cuda.device_count():
+        raise DataError(f"devices: {settings.devices} asked for, this machine has {torch.cuda.device_count()} GPUs")
     trainer = lightning.Trainer(
         max_epochs=settings.epochs,
         max_time=timedelta(hours=settings.max_hours),
         accelerator="auto" if cuda else "cpu",
-        devices="auto" if cuda else 1,
+        devices=settings.devices or ("auto" if cuda else 1),
+        plugins=[LightningEnvironment()],  # always the launcher of the further processes, under SLURM too
+        use_distributed_sampler=False,  # our samplers give each process its share
         precision="bf16-mixed" if cuda else "32-true",
         callbacks=[TQDMProgressBar(refresh_rate=10), keeper] if watched else [keeper],
         enable_progress_bar=watched,
@@ -197,15 +209,40 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+    state = _resumable(work, print if trainer.is_global_zero else lambda _: None)
     try:
-        trainer.fit(module, train, val, ckpt_path=_resumable(work), weights_only=True)
-    except torch.OutOfMemoryError as error:
-        half = max(1, settings.batch_size // 2)
-        raise DataError(f"out of GPU memory at batch_size {settings.batch_size}: try batch_size={half} ({error})") from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    if keeper.best_epoch < 0:
-        raise DataError("no epoch had a finite validation loss: nothing was saved. Lower learning_rate")
-    best = safetensors.torch.load_file(work / BEST)
+        best = _fit(trainer, module, train, val, keeper, state)
+    except BaseException as error:
+        launcher: Any = trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(signal.SIGKILL)  # the processes that this one started, or they would wait for it
+            launcher.procs.clear()  # or Lightning, finding them dead, would kill this one before it has said what is wrong
+        if isinstance(error, torch.OutOfMemoryError):
+            half = max(1, settings.batch_size // 2)
+            raise DataError(f"out of GPU memory at batch_size {settings.batch_size}: try batch_size={half} ({error})") from None
+        if isinstance(error, CommonFault) and not trainer.is_global_zero:
+            sys.exit(0)  # a failure here would have Lightning kill the first process before it has said what is wrong
+        if isinstance(error, SystemExit) and trainer.interrupted:  # Lightning's end of Ctrl-C and SIGTERM
+            if not trainer.is_global_zero:
+                sys.exit(130)
+            raise KeyboardInterrupt from None
+        raise
     facts = {"train_seconds": round(keeper.seconds, 1), "epochs": len(keeper.rows), "best_epoch": keeper.best_epoch}
     return best, pd.DataFrame(keeper.rows), facts
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: lightning.LightningModule,
+    train: DataLoader[Any],
+    val: DataLoader[Any],
+    keeper: Keeper,
+    state: Path | None,
+) -> dict[str, Tensor]:
+    trainer.fit(module, train, val, ckpt_path=state, weights_only=True)
+    if keeper.best_epoch < 0:
+        raise CommonFault("no epoch had a finite validation loss: nothing was saved. Lower learning_rate")
+    trainer.strategy.barrier()  # the first process has written
+    best = safetensors.torch.load_file(keeper.work / BEST)
+    trainer.strategy.barrier()  # every process has read: `work` may go
+    return best

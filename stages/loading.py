@@ -108,8 +108,27 @@ def augmented(rgb: RGB, settings: LoadSettings, rng: np.random.Generator) -> RGB
     return rgb
 
 
+def processes() -> tuple[int, int]:
+    """(number of this process, how many train together). Known once Lightning has joined them; until then (0, 1)."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def own_size(size: int) -> int:
+    """How many of `size` items fall to each process: the same number to all, or they would wait for each other forever."""
+    return -(-size // processes()[1])
+
+
+def own(order: np.ndarray) -> np.ndarray:
+    """Every n-th item of the order, n processes. What is short of a multiple of n is filled from the order's start:
+    up to n - 1 items come twice in an epoch, in training and in validation, none is left out."""
+    process, together = processes()
+    return np.resize(order, own_size(len(order)) * together)[process::together]
+
+
 class Shuffled(Sampler[tuple[int, int]]):
-    """(epoch, i) for each item, in an order that the seed and the epoch decide. Lightning calls `set_epoch`."""
+    """(epoch, i) for each item of this process, in an order that the seed and the epoch decide. Lightning calls `set_epoch`."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed, self.epoch = size, seed, 0
@@ -118,11 +137,11 @@ class Shuffled(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.size
+        return own_size(self.size)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.random.default_rng(seed_from(self.seed, "order", self.epoch)).permutation(self.size)
-        return ((self.epoch, int(i)) for i in order)
+        return ((self.epoch, int(i)) for i in own(order))
 
 
 class InOrder(Sampler[tuple[int, int]]):
@@ -130,20 +149,41 @@ class InOrder(Sampler[tuple[int, int]]):
         self.size = size
 
     def __len__(self) -> int:
-        return self.size
+        return own_size(self.size)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((0, i) for i in range(self.size))
+        return ((0, int(i)) for i in own(np.arange(self.size)))
+
+
+class Batches(BatchSampler):
+    """Batches of a sampler's items. In training a last batch of one is left out: batch norm cannot train on one picture."""
+
+    def __init__(self, sampler: Shuffled | InOrder, batch_size: int) -> None:
+        super().__init__(cast(Any, sampler), batch_size, drop_last=False)
+
+    def _settle(self) -> None:  # not in __init__: how many items there are is known once the processes have joined
+        sampler: Any = self.sampler
+        self.drop_last = isinstance(sampler, Shuffled) and len(sampler) % self.batch_size == 1
+
+    def __len__(self) -> int:
+        self._settle()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        self._settle()
+        return super().__iter__()
 
 
 def loader(pictures: Pictures, batch_size: int, shuffle_seed: int | None = None) -> DataLoader[Any]:
-    """Batches of (uint8 (B, P, P, 3), class index (B,), item (B,)); shuffled when a seed is given, else in order."""
+    """Batches of (uint8 (B, P, P, 3), class index (B,), item (B,)); shuffled when a seed is given, else in order.
+
+    Where several processes train, each gets its own share of the pictures, in batches of `batch_size`.
+    """
     sampler = InOrder(len(pictures)) if shuffle_seed is None else Shuffled(len(pictures), shuffle_seed)
     workers = loader_workers(pictures.settings)
-    alone = shuffle_seed is not None and len(pictures) % batch_size == 1  # batch norm cannot train on one picture
     return DataLoader(
         pictures,
-        batch_sampler=BatchSampler(cast(Any, sampler), batch_size, drop_last=alone),
+        batch_sampler=Batches(sampler, batch_size),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),

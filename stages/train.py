@@ -9,10 +9,12 @@ import argparse
 import datetime
 import hashlib
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +96,17 @@ def main() -> None:
     require_manifest(args.clean)
     require_manifest(args.split.parent)
     samples, parts = read_samples(args.clean), pd.read_csv(args.split, dtype=str, keep_default_na=False)
-    tables = parts.to_csv(), samples.pictures.to_csv()
+    tables = parts.to_csv(), samples.pictures.to_csv(), samples.boxes.to_csv()
     inputs = key_of(settings.model_dump_json(), args.seed, *tables, versions(), code_in_use())
     work = args.work / args.model / inputs
+    places = {"seed": args.seed, "work": work, "models": args.out.parent}
+    if int(os.environ.get("LOCAL_RANK", 0)):
+        # Lightning runs this very command again for each further GPU: those train along, the first process writes.
+        with tempfile.TemporaryDirectory() as scratch:
+            chosen.train(settings, make_job(samples, parts, out=Path(scratch), **places))
+        return
     with new_folder(args.out) as out:
-        job = make_job(samples, parts, seed=args.seed, work=work, models=args.out.parent, out=out)
-        trained = chosen.train(settings, job)
+        trained = chosen.train(settings, make_job(samples, parts, out=out, **places))
         with new_file(args.curve) as temporary:
             trained.curve.to_csv(temporary, index=False, lineterminator="\n")
         write_json(args.cost, trained.cost)

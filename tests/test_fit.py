@@ -2,12 +2,15 @@
 
 import hashlib
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import pytorch_lightning as lightning
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -15,9 +18,9 @@ from torch import Tensor, nn
 from stages import fit as fitting
 from stages.backbones import build
 from stages.files import DataError
-from stages.fit import BEST, LAST, Classifier, Keeper, fit
+from stages.fit import BEST, LAST, Keeper, fit
 from stages.loading import Pictures, loader
-from stages.networks.image import ImageSettings
+from stages.networks.image import Classifier, ImageSettings
 from tests import training_helpers as tiny
 
 STEPS = 2  # a training epoch of 16 pictures in batches of 8
@@ -246,6 +249,67 @@ def test_fault_57_out_of_memory_suggests_a_batch_size(tmp_path: Path) -> None:
     assert not (run.work / BEST).exists()
 
 
+# --- Ctrl-C ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [4, 5])  # the first and the last of the third epoch
+def test_an_interrupted_training_says_so_and_goes_on_later(tmp_path: Path, number: signal.Signals, step: int) -> None:
+    weights, curve, _ = Run(tmp_path, "unbroken")()
+
+    class Interrupted(Net):
+        def forward(self, pictures: Tensor) -> Tensor:
+            if self.training and self.steps == step:
+                os.kill(os.getpid(), number)
+            return super().forward(pictures)
+
+    run, before = Run(tmp_path, "broken"), signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        run(Interrupted)
+    assert signal.getsignal(number) == before
+    # SIGTERM lets the step end, and with the last step its epoch.
+    assert torch.load(run.work / LAST, weights_only=True)["epoch"] == (2 if (number, step) == (signal.SIGTERM, 5) else 1)
+    again, curve_again, _ = run()
+    assert sha256(again) == sha256(weights)
+    pd.testing.assert_frame_equal(curve_again, curve)
+
+
+# --- any module --------------------------------------------------------------------------------------------------------
+
+
+def test_any_module_with_a_network_that_logs_val_loss_is_trained(tmp_path: Path) -> None:
+    class Brightness(lightning.LightningModule):
+        def __init__(self, settings: Any) -> None:
+            super().__init__()
+            self.network, self.settings = nn.Linear(1, 1), settings
+
+        def loss(self, batch: Any) -> Tensor:
+            mean = batch[0].float().mean((1, 2, 3))[:, None] / 255
+            return nn.functional.mse_loss(self.network(mean), mean)
+
+        def training_step(self, batch: Any, number: int) -> Tensor:
+            return self.loss(batch)
+
+        def validation_step(self, batch: Any, number: int) -> None:
+            self.log("val_loss", self.loss(batch), batch_size=len(batch[0]))
+
+        def configure_optimizers(self) -> Any:
+            return fitting.optimizers(self.trainer, self.network, self.settings)
+
+    run = Run(tmp_path, epochs=10)
+    train = Pictures(run.job.train, run.job.root, run.job.classes, run.settings, 0, training=True)
+    weights, curve, _ = fit(Brightness(run.settings), loader(train, 8, 0), loader(train, 8), run.settings, 0, run.work)
+    assert set(weights) == {"weight", "bias"}
+    assert curve["val_loss"].iloc[-1] < curve["val_loss"].iloc[0]
+
+
+def test_more_gpus_than_there_are_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(DataError, match="devices: 3 asked for, this machine has 1 GPUs"):
+        Run(tmp_path, devices=3)()
+
+
 # --- faults 49 and 50: killed and taken up again -----------------------------------------------------------------------
 
 
@@ -400,6 +464,6 @@ def test_fault_52_lightning_tells_our_sampler_the_epoch(tmp_path: Path, monkeypa
 
 def test_settings_out_of_range_are_refused() -> None:
     for bad in ({"epochs": 0}, {"patience": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"warmup_share": 1.0},
-                {"max_hours": 0.0}, {"epochs": 1.5}, {"zoom": 0.5}, {"light": 1.0}, {"workers": -1}):  # fmt: skip
+                {"max_hours": 0.0}, {"devices": 0}, {"epochs": 1.5}, {"zoom": 0.5}, {"light": 1.0}, {"workers": -1}):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(bad))):
             ImageSettings.model_validate(tiny.settings().model_dump() | bad)

@@ -172,6 +172,8 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Any, Any])
     assert result.cost["megabytes"] == round((folder / "weights.safetensors").stat().st_size / 1e6, 3)
     assert 0 < result.cost["ms_an_image"] < 1000
     assert check_manifest(folder) == []
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert len(modes) == 1, "the weights are as readable as the rest"
 
 
 def test_as_built_names_what_was_narrowed() -> None:
@@ -305,7 +307,6 @@ def test_fault_56_another_shape_is_named_both_ways(copied: tuple[Path, Any], cha
 @pytest.mark.parametrize(("changes", "message"), [
     ({"architecture": "torchvision/alexnet", "options": {"width": 0.05}}, "torchvision/alexnet does not take .*image_px 32"),
     ({"architecture": "vit_tiny_patch16_224"}, r"vit_tiny_patch16_224 does not take .*image_px 32: .*\b224\b"),
-    ({"architecture": "resnet99"}, "no architecture `resnet99`"),
     ({"options": {"no_such": 1}}, "`test_resnet` cannot be built with options .*no_such"),
     ({"init": "file:/nowhere/w.pth"}, r"/nowhere/w\.pth: no such file"),
     ({"init": "model:other"}, r"init: model:other: no trained model there\. Trained: model\."),
@@ -316,6 +317,17 @@ def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, changes: d
         image.train(tiny.settings(**changes), job)
     assert list(job.out.iterdir()) == []
     assert not job.work.exists()
+
+
+@pytest.mark.parametrize(("architecture", "close"), [("resnet5O", "resnet50"), ("torchvision/alexnett", "alexnet")])
+def test_an_unknown_architecture_is_refused_when_the_settings_are_read(architecture: str, close: str) -> None:
+    params = {"models": {"m": tiny.settings().model_dump() | {"architecture": architecture}}}
+    with pytest.raises(DataError) as raised:
+        section("models.m", ImageSettings, params)
+    assert f"params.yaml: models.m.architecture: given {architecture!r}: no architecture `{architecture}` in timm" in str(
+        raised.value
+    )
+    assert f"Did you mean {close}" in str(raised.value)
 
 
 def test_a_transformer_takes_the_size_that_it_is_built_for(tmp_path: Path) -> None:

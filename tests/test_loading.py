@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from stages import loading
 from stages.files import DataError
 from stages.loading import LoadSettings, Pictures, augmented, loader
 from tests.training_helpers import noise, table
@@ -129,6 +130,40 @@ def test_a_last_single_picture_is_dropped_in_training_only(
 ) -> None:
     found = batches(pictures_of(nine, training=shuffled), batch_size, 0 if shuffled else None)
     assert [len(batch[0]) for batch in found] == in_batches
+
+
+# --- several processes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("together", "each"), [(2, 5), (3, 3), (4, 3), (20, 1)])
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_processes_share_the_pictures_evenly(
+    nine: tuple[pd.DataFrame, Path], monkeypatch: pytest.MonkeyPatch, together: int, each: int, shuffled: bool
+) -> None:
+    load = loader(pictures_of(nine), 1, 0 if shuffled else None)
+    sampler = load.batch_sampler.sampler
+    whole = [item for _, item in sampler]
+    seen: collections.Counter[int] = collections.Counter()
+    for process in range(together):
+        monkeypatch.setattr(loading, "processes", lambda process=process: (process, together))  # after the loader was made
+        items = [item for _, item in sampler]
+        assert len(items) == len(sampler) == len(load) == each
+        assert items[0] == whole[process % 9]
+        seen.update(items)
+    assert set(seen) == set(range(9)), "none is left out"
+    assert sum(seen.values()) - 9 < together
+    assert max(seen.values()) == -(-each * together // 9), "none comes more often than filling up needs"
+
+
+@pytest.mark.parametrize(("together", "in_batches"), [(1, [4, 4]), (2, [4]), (3, [3])])
+def test_a_single_last_picture_is_one_of_its_process(
+    nine: tuple[pd.DataFrame, Path], monkeypatch: pytest.MonkeyPatch, together: int, in_batches: list[int]
+) -> None:
+    load = loader(pictures_of(nine), 4, 0)
+    for process in range(together):
+        monkeypatch.setattr(loading, "processes", lambda process=process: (process, together))
+        assert [len(batch[0]) for batch in load] == in_batches
+        assert len(load) == len(in_batches)
 
 
 @pytest.mark.parametrize(("width_px", "height_px"), [(64, 64), (50, 20), (8, 8), (32, 32), (33, 31)])

@@ -1,6 +1,7 @@
 """`python -m stages.train` as the graph runs it: what it leaves, what it refuses, and that a kill -9 changes no result."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -93,7 +94,7 @@ def test_a_failing_training_leaves_the_earlier_model_and_no_partial_one(project:
 def test_fault_48_a_nan_loss_is_one_message_and_exit_code_1(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from stages.fit import Classifier
+    from stages.networks.image import Classifier
 
     original = Classifier.forward
     monkeypatch.setattr(Classifier, "forward", lambda self, x: original(self, x) * (float("nan") if self.training else 1))
@@ -105,6 +106,100 @@ def test_fault_48_a_nan_loss_is_one_message_and_exit_code_1(
     assert "error: the training loss is nan at epoch 0, step 0, batch 0" in said
     assert "Traceback" not in said
     assert not (project / "models/m").exists()
+    assert not (project / "m.cost.json").exists()
+
+
+def test_an_interrupted_training_ends_with_130_and_keeps_its_state(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stages.networks.image import Classifier
+
+    original = Classifier.training_step
+
+    def interrupted(self: Any, batch: Any, number: int) -> Any:
+        if self.current_epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, batch, number)
+
+    monkeypatch.setattr(Classifier, "training_step", interrupted)
+    monkeypatch.setattr(sys, "argv", ["stages.train", *arguments()])
+    with pytest.raises(SystemExit) as raised:
+        run(train.main)
+    assert raised.value.code == 130
+    assert list((project / "models").iterdir()) == []
+    assert [path.name for path in (project / ".work").rglob("last.ckpt")] == ["last.ckpt"]
+
+
+# --- several processes -------------------------------------------------------------------------------------------------
+
+
+def in_processes(project: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Train on the CPU in as many processes as params.yaml says; a hang fails after two minutes, with all of them ended."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen(
+        [sys.executable, *command, *arguments()], cwd=project, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(project: Path) -> None:
+    from stages.networks import image
+
+    write_params(project, devices=2, epochs=3, batch_size=4)
+    done = in_processes(project, "-m", "stages.train")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("m: 3 epochs, best after") == 1, "the first process alone says so"
+    assert [path.name for path in (project / "models").iterdir()] == ["m"]
+    assert sorted(path.name for path in (project / "models/m").iterdir()) == [
+        "manifest.json", "model.json", "weights.safetensors"
+    ]  # fmt: skip
+    assert check_manifest(project / "models/m") == []
+    assert list((project / ".work").rglob("*.*")) == []
+    assert list(project.rglob("*.partial*")) == []
+    curve = pd.read_csv(project / "m.curve.csv")
+    assert len(curve) == 3
+    assert curve.notna().all(axis=None)
+    assert json.loads((project / "m.cost.json").read_text())["best_epoch"] == curve["val_loss"].argmin()
+
+    samples = read_samples(project / "clean")
+    val = samples.pictures.iloc[16:]
+    wide = image.predict(project / "models/m", val, samples.root).pivot(index="sample_id", columns="label", values="score")
+    right = [wide.loc[sample_id, label] for sample_id, label in zip(val["sample_id"], val["label"], strict=True)]
+    loss = -sum(math.log(score) for score in right) / len(right)
+    assert loss == pytest.approx(curve["val_loss"].min(), rel=1e-4), "both halves of the 8 pictures are in the figure"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", [0, 1])
+def test_fault_48_a_nan_in_one_of_two_processes_ends_both(project: Path, process: int) -> None:
+    write_params(project, devices=2, epochs=3, batch_size=4)
+    (project / "nan.py").write_text(
+        f"""
+import os
+from stages import train
+from stages.command import run
+from stages.networks.image import Classifier
+
+original = Classifier.forward
+
+def forward(self, pictures):
+    bad = self.training and self.global_step == 3 and int(os.environ.get("LOCAL_RANK", 0)) == {process}
+    return original(self, pictures) * (float("nan") if bad else 1)
+
+Classifier.forward = forward
+run(train.main)
+"""
+    )
+    done = in_processes(project, "nan.py")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("error: the training loss is nan at epoch 1, step 3, batch 1 (pictures ['p") == 1
+    assert "Traceback" not in done.stderr
+    assert list((project / "models").iterdir()) == []
     assert not (project / "m.cost.json").exists()
 
 
@@ -225,7 +320,11 @@ def test_a_state_is_of_its_inputs_alone(project: Path, monkeypatch: pytest.Monke
     pictures.to_parquet(project / "clean/samples.parquet")
     train_manifest(project / "clean")
     keys.append(work_key(project, monkeypatch))
-    assert len(set(keys)) == 6
+    box = {"sample_id": "p03", "label": "red", "x_min_px": 0.0, "y_min_px": 0.0, "x_max_px": 9.0, "y_max_px": 9.0}
+    pd.DataFrame([box]).to_parquet(project / "clean/boxes.parquet")
+    train_manifest(project / "clean")
+    keys.append(work_key(project, monkeypatch))
+    assert len(set(keys)) == 7
     assert all(key.startswith(".work/m/") for key in keys)
 
 

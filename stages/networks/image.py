@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytorch_lightning as lightning
 import safetensors.torch
 import torch
 from pydantic import Field, field_validator
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from stages import backbones
 from stages.files import DataError, read_json, require_manifest, seed_from, write_json
-from stages.fit import Classifier, FitSettings, fit
+from stages.fit import FitSettings, fit, optimizers, require_finite
 from stages.loading import LoadSettings, Pictures, loader
 from stages.networks import Job, Trained
 
@@ -22,6 +23,15 @@ class ImageSettings(FitSettings, LoadSettings):
     architecture: str  # a timm name, or torchvision/<name>
     options: dict[str, Any] = Field({})  # arguments of the network's builder; `width` narrows AlexNet and VGG
     init: str = "scratch"  # scratch | imagenet | file:<path> | model:<name>
+
+    @field_validator("architecture")
+    @classmethod
+    def _known_architecture(cls, architecture: str) -> str:
+        try:
+            backbones.require_known(architecture)
+        except DataError as error:
+            raise ValueError(str(error)) from None
+        return architecture
 
     @field_validator("init")
     @classmethod
@@ -33,6 +43,43 @@ class ImageSettings(FitSettings, LoadSettings):
 
 
 SETTINGS = ImageSettings
+
+
+class Classifier(lightning.LightningModule):
+    """Cross-entropy over classes. A batch is (uint8 (B, P, P, 3), class index (B,), item (B,))."""
+
+    mean: Tensor  # of each channel, in 0..255; (1, 3, 1, 1)
+    std: Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], settings: FitSettings, ids: list[str]
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.settings, self.ids = settings, ids
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """uint8 (B, P, P, 3) -> logits (B, classes). The permuted view is channels_last without a copy."""
+        return self.network((pictures.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], number: int) -> Tensor:
+        pictures, targets, items = batch
+        loss = nn.functional.cross_entropy(self(pictures), targets)
+        require_finite(loss, self, number, lambda: [self.ids[item] for item in items.tolist()])
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets), prog_bar=True, sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> None:
+        pictures, targets, _items = batch
+        logits = self(pictures)
+        loss = nn.functional.cross_entropy(logits.float(), targets)
+        right = (logits.argmax(1) == targets).float().mean()
+        self.log_dict({"val_loss": loss, "val_accuracy": right}, batch_size=len(targets), prog_bar=True, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        return optimizers(self.trainer, self.network, self.settings)
 
 
 def train(settings: ImageSettings, job: Job) -> Trained:
@@ -54,9 +101,8 @@ def train(settings: ImageSettings, job: Job) -> Trained:
         job.seed,
         job.work / f"{seed_from(started_from):x}",  # other starting weights are another training
     )
-    network.load_state_dict(best)
     weights = job.out / "weights.safetensors"
-    safetensors.torch.save_file(best, weights)
+    weights.write_bytes(safetensors.torch.save(best))  # save_file would leave it to its owner alone, mode 0600
     card = {
         "family": "image",
         "architecture": settings.architecture,
@@ -72,6 +118,7 @@ def train(settings: ImageSettings, job: Job) -> Trained:
         "settings": settings.model_dump(),
     }
     write_json(job.out / "model.json", card)
+    network.load_state_dict(best)  # weights that diverged in the last epoch could be slower
     cost = {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "layers": backbones.layers(network),
