@@ -120,6 +120,10 @@ def main() -> None:
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     ).get_template("report.html")
+    absent: dict[tuple[str, str], list[str]] = {}  # which models miss the same classes in the same part
+    for name, found in models.items():
+        for part, labels in found["absent"].items():
+            absent.setdefault((part, labels), []).append(name)
     with new_folder(args.out) as out:
         (out / "pictures").mkdir()
         chart(models, out / "chart.svg")
@@ -131,7 +135,7 @@ def main() -> None:
             wrong = mistakes(samples, answers[answers["part"] == UNSEEN], out / "pictures")
         page = template.render(
             dataset=args.dataset, source=source, counts=counts, splits=splits, models=models, best=best, mistakes=wrong,
-            left_out=left_out,
+            left_out=left_out, absent=absent,
             gallery=gallery(samples, 0, out / "pictures"),
             labels=sorted(samples.pictures["label"].unique()),
         )  # fmt: skip
