@@ -140,7 +140,7 @@ def test_scoring_code_retrains_nothing_and_a_family_retrains_itself(clone: Path)
             )
         }
         path.write_text(text)
-        assert direct == changed, name
+        assert direct - {"check"} == changed, name
 
 
 def test_equal_seeds_give_equal_metrics(clone: Path) -> None:
