@@ -1,6 +1,6 @@
 """How fast `clean` looks at pictures, against a plain PIL loop that finds the same faults: open, decode, hash.
 
-    python benchmarks/clean.py FOLDER      a folder of pictures; ratios, since machines are shared and noisy
+    PYTHONPATH=. python benchmarks/clean.py FOLDER      a folder of pictures; ratios, since machines are shared and noisy
 
 Both are run by turns, three times each, on the same files in the page cache; the best of each counts.
 """
