@@ -55,19 +55,8 @@ def clean(
     pictures = _reject(pictures, missing, "picture", "file_missing", "no file of this name in the source, or several", rejects)
 
     pictures = _inspect_all(pictures, root, files, settings.max_pixels, workers, rejects)
-    annotations = raw.annotations[raw.annotations["sample_id"].isin(pictures["sample_id"])]
-    orphans = raw.annotations.drop(annotations.index)
-    _add(orphans, "annotation", "picture_rejected", "its picture was rejected", rejects)
-
     pictures, scales = _scales(pictures, settings.scale_tolerance, rejects)
-    annotations = _reject(
-        annotations,
-        ~annotations["sample_id"].isin(pictures["sample_id"]),
-        "annotation",
-        "picture_rejected",
-        "its picture was rejected",
-        rejects,
-    )
+    annotations = _of_kept(raw.annotations, pictures, rejects)
     boxes = _boxes(annotations, pictures, scales, rejects)
     refused = annotations.index[_has_place(annotations)].difference(boxes.index)
 
@@ -76,29 +65,12 @@ def clean(
     dropped = pictures["label"].isin(settings.drop_labels)
     pictures = _reject(pictures, dropped, "picture", "dropped_label", "in `drop_labels`", rejects)
     pictures = _one_of_each(pictures, rejects)
-    live = annotations.drop(index=refused)
-    annotations = _reject(
-        live,
-        ~live["sample_id"].isin(pictures["sample_id"]),
-        "annotation",
-        "picture_rejected",
-        "its picture was rejected",
-        rejects,
-    )
+    annotations = _of_kept(annotations.drop(index=refused), pictures, rejects)
     boxes = boxes[boxes.index.isin(annotations.index)]
 
     unlisted = sorted(_unlisted(raw, files))
-    rejects.append(
-        pd.DataFrame(
-            {
-                "kind": "file",
-                "row": unlisted,
-                "name": unlisted,
-                "reason": "unlisted_file",
-                "detail": "no annotation list names it",
-            }
-        )
-    )
+    unlisted_rows = pd.DataFrame({"row": unlisted, "file_name": unlisted})
+    _add(unlisted_rows, "file", "unlisted_file", "no annotation list names it", rejects)
     rejected = pd.concat([table for table in rejects if len(table)] or rejects[:1], ignore_index=True)[REJECT_COLUMNS]
     counts = _count(raw, pictures, annotations, boxes, rejected)
     _judge(counts, settings.max_bad_share)
@@ -273,6 +245,11 @@ def _reject(
     if bad.any():
         _add(rows[bad], kind, reason, detail, rejects)
     return rows[~bad]
+
+
+def _of_kept(annotations: pd.DataFrame, pictures: pd.DataFrame, rejects: list[pd.DataFrame]) -> pd.DataFrame:
+    gone = ~annotations["sample_id"].isin(pictures["sample_id"])
+    return _reject(annotations, gone, "annotation", "picture_rejected", "its picture was rejected", rejects)
 
 
 def _typed(pictures: pd.DataFrame) -> pd.DataFrame:

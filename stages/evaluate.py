@@ -17,7 +17,7 @@ from stages.command import run
 from stages.files import DataError, new_file, new_folder, read_json, require_manifest, seed_from, write_json
 from stages.networks import family
 from stages.predictions import check_predictions
-from stages.samples import BOX_COLUMNS, SEEN, TEST, TRAIN, UNSEEN, VAL, Samples, read_samples
+from stages.samples import BOX_COLUMNS, SEEN, TEST, TRAIN, UNSEEN, VAL, Samples, read_samples, read_split
 from stages.settings import Record, read_params, section
 
 PARTS = (VAL, TEST, SEEN, UNSEEN)
@@ -116,7 +116,7 @@ def main() -> None:
     for folder in (args.trained, args.clean, args.split.parent):
         require_manifest(folder)
     samples = read_samples(args.clean)
-    parts = pd.read_csv(args.split, dtype=str, keep_default_na=False)  # a picture may be called NA
+    parts = read_split(args.split)
     table = samples.pictures.merge(parts, on="sample_id", validate="one_to_one").sort_values("sample_id")
     if len(table) != len(parts):
         raise DataError(f"{args.split}: {len(parts) - len(table)} pictures are not in {args.clean}: run `dvc repro`")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stages.command import run
 from stages.files import new_folder, read_json, require_manifest, seed_from
-from stages.pictures import decode
+from stages.pictures import decode, resize
 from stages.samples import BOX_COLUMNS, SEEN, UNSEEN, Samples, read_samples
 
 matplotlib.use("Agg")
@@ -50,8 +50,7 @@ def thumbnail(samples: Samples, sample_id: str, out: Path) -> str:
     """Write a picture with its true boxes, small; returns the file's name. Named by its hash: ids may hold anything."""
     row = samples.pictures.set_index("sample_id").loc[sample_id]
     rgb, (width, _) = decode((samples.root / row["path"]).read_bytes(), THUMBNAIL_PX)
-    scale = THUMBNAIL_PX / rgb.shape[1]
-    rgb = cv2.resize(rgb, (THUMBNAIL_PX, max(1, round(rgb.shape[0] * scale))), interpolation=cv2.INTER_AREA)
+    rgb = resize(rgb, THUMBNAIL_PX, max(1, round(rgb.shape[0] * THUMBNAIL_PX / rgb.shape[1])))
     boxes = samples.boxes.loc[samples.boxes["sample_id"] == sample_id, BOX_COLUMNS].to_numpy() * (THUMBNAIL_PX / width)
     for x_min, y_min, x_max, y_max in boxes.round().astype(int).tolist():
         cv2.rectangle(rgb, (x_min, y_min), (x_max, y_max), (255, 200, 0), 1)

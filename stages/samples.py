@@ -83,6 +83,11 @@ def check_tables(pictures: pd.DataFrame, boxes: pd.DataFrame) -> tuple[pd.DataFr
     return pictures, boxes
 
 
+def read_split(path: Path) -> pd.DataFrame:
+    """Read one version's list, `data/splits/<dataset>/<version>.csv`: sample_id and part. A picture may be called NA."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
 def read_samples(folder: Path) -> Samples:
     """Read `data/clean/<dataset>`."""
     source = read_json(folder / "source.json")

@@ -21,9 +21,9 @@ from typing import Any
 import pandas as pd
 
 from stages.command import run
-from stages.files import DataError, new_file, new_folder, require_manifest, sha256_file, write_json
+from stages.files import MANIFEST, DataError, new_file, new_folder, require_manifest, sha256_file, write_json
 from stages.networks import Job, family
-from stages.samples import EMPTY, Samples, read_samples
+from stages.samples import EMPTY, Samples, read_samples, read_split
 from stages.settings import Record, read_params, section
 
 _LIBRARIES = ("torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow", "opencv-python-headless")
@@ -95,8 +95,9 @@ def main() -> None:
     settings: Record = section(args.params, chosen.SETTINGS, read_params())
     require_manifest(args.clean)
     require_manifest(args.split.parent)
-    samples, parts = read_samples(args.clean), pd.read_csv(args.split, dtype=str, keep_default_na=False)
-    tables = parts.to_csv(), samples.pictures.to_csv(), samples.boxes.to_csv()
+    samples, parts = read_samples(args.clean), read_split(args.split)
+    # The manifest that was just checked holds the hash of every table.
+    tables = (args.clean / MANIFEST).read_text(), sha256_file(args.split)
     inputs = key_of(settings.model_dump_json(), args.seed, *tables, versions(), code_in_use())
     work = args.work / args.model / inputs
     places = {"seed": args.seed, "work": work, "models": args.out.parent}
