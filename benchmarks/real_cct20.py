@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 ROOT = Path(__file__).parent.parent
@@ -31,10 +32,28 @@ def stage(work: Path, name: str, *options: str) -> None:
     subprocess.run([sys.executable, "-m", f"stages.{name}", *options], cwd=work, env=environment, check=True)
 
 
+def prepare(shared: Path, work: Path, models: dict) -> None:
+    """The photos read in place, cleaned and split below `work`, with a params.yaml for these models."""
+    work.mkdir(parents=True, exist_ok=True)
+    split = {
+        "official": {"train": ["cis_annotations"], "val": 0.1, "unseen": ["trans_annotations"]},
+        "unseen": {"locations": 5},
+        "location": {"train": 0.46, "val": 0.44, "test": 0.1},
+        "class": {"train": 0.65, "val": 0.25},
+    }
+    download = {"adapter": "caltech_camera_traps", "source": f"path:{shared}/real/cct20"}
+    params = {"download": download, "clean": {}, "split": split, "evaluate": {}, "models": models}
+    (work / "params.yaml").write_text(yaml.safe_dump(params))
+    stage(work, "download", "look", "--params", "download", "--out", "raw.look.json")
+    stage(work, "download", "fetch", "--params", "download", "--dataset", "camera_trap", "--look", "raw.look.json",
+          "--out", "raw", "--seed", "0")  # fmt: skip
+    stage(work, "clean", "--params", "clean", "--raw", "raw", "--out", "clean")
+    stage(work, "split", "--params", "split", "--clean", "clean", "--seed", "0", "--out", "splits")
+
+
 def main() -> None:
     shared, work = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     seeds = [int(seed) for seed in sys.argv[3:]] or [0]
-    work.mkdir(parents=True, exist_ok=True)
     models = {
         f"{name}-{recipe}": {
             "architecture": architecture,
@@ -50,20 +69,7 @@ def main() -> None:
         for name, (architecture, weights, rate) in MODELS.items()
         for recipe, changes in RECIPES.items()
     }
-    split = {
-        "official": {"train": ["cis_annotations"], "val": 0.1, "unseen": ["trans_annotations"]},
-        "unseen": {"locations": 5},
-        "location": {"train": 0.46, "val": 0.44, "test": 0.1},
-        "class": {"train": 0.65, "val": 0.25},
-    }
-    download = {"adapter": "caltech_camera_traps", "source": f"path:{shared}/real/cct20"}
-    params = {"download": download, "clean": {}, "split": split, "evaluate": {}, "models": models}
-    (work / "params.yaml").write_text(yaml.safe_dump(params))
-    stage(work, "download", "look", "--params", "download", "--out", "raw.look.json")
-    stage(work, "download", "fetch", "--params", "download", "--dataset", "camera_trap", "--look", "raw.look.json",
-          "--out", "raw", "--seed", "0")  # fmt: skip
-    stage(work, "clean", "--params", "clean", "--raw", "raw", "--out", "clean")
-    stage(work, "split", "--params", "split", "--clean", "clean", "--seed", "0", "--out", "splits")
+    prepare(shared, work, models)
     print(f"{'model':20} {'seed':4} {'':10} val (n 51)  unseen (n 554)")
     for seed in map(str, seeds):
         for name, (architecture, weights, rate) in MODELS.items():
@@ -71,13 +77,13 @@ def main() -> None:
             if not peer.exists():
                 given = [architecture, *([f"{shared}/weights/{weights}"] if weights else [])]
                 given += ["--rate", str(rate), "--seed", seed]
-                command = [sys.executable, str(ROOT / "benchmarks/peer.py"), "clean", "splits/official.csv", *given]
+                command = [sys.executable, str(ROOT / "benchmarks/peer.py"), "clean", "splits/official/parts.csv", *given]
                 peer.write_text(subprocess.run(command, cwd=work, capture_output=True, text=True, check=True).stdout)
             theirs = json.loads(peer.read_text())
             print(f"{name:20} {seed:4} {'peer':10} {theirs['val']:.3f}       {theirs['unseen']:.3f}", flush=True)
             for recipe in RECIPES:
                 ours = run_ours(work, f"{name}-{recipe}", seed)
-                val, unseen = ours["val"], ours["unseen"]
+                val, unseen = ours["parts"]["val"], ours["parts"]["unseen"]
                 interval = f"[{unseen['f1_macro_low']:.3f}, {unseen['f1_macro_high']:.3f}]"
                 print(
                     f"{name:20} {seed:4} {recipe:10} {val['f1_macro']:.3f}       {unseen['f1_macro']:.3f} {interval}",
@@ -85,15 +91,18 @@ def main() -> None:
                 )
 
 
-def run_ours(work: Path, model: str, seed: str) -> dict:
+def run_ours(work: Path, model: str, seed: str, family: str = "image", needs: str = "params.yaml") -> dict:
+    """Train and evaluate unless it was done before; the metrics, with every figure of each part under `parts`."""
     key = f"{model}-{seed}"
-    given = ["--clean", "clean", "--split", "splits/official.csv", "--seed", seed, "--family", "image", "--model", key]
+    given = ["--clean", "clean", "--split", "splits/official", "--seed", seed, "--family", family, "--model", key]
+    given += ["--needs", needs]
     if not (work / f"metrics/{key}.json").exists():
         out = ["--out", f"models/{key}", "--cost", f"metrics/{key}.cost.json", "--curve", f"metrics/{key}.curve.csv"]
         stage(work, "train", *given, "--params", f"models.{model}", *out, "--provenance", f"models/{key}.provenance.json")
         found = ["--predictions", f"predictions/{key}", "--metrics", "metrics"]
         stage(work, "evaluate", *given, "--params", "evaluate", "--trained", f"models/{key}", *found)
-    return json.loads((work / f"metrics/{key}.json").read_text())
+    parts = pd.read_csv(work / f"metrics/{key}.parts.csv").set_index("part").to_dict("index")
+    return json.loads((work / f"metrics/{key}.json").read_text()) | {"parts": parts}
 
 
 if __name__ == "__main__":

@@ -102,10 +102,13 @@ def preprocessing(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, .
     return tuple(config.get("mean", IMAGENET_MEAN)), tuple(config.get("std", IMAGENET_STD))
 
 
-def initialise(network: nn.Module, architecture: str, options: dict[str, Any], init: str, models: Path) -> str:
+def initialise(
+    network: nn.Module, architecture: str, options: dict[str, Any], init: str, models: Path, pretrained: Path
+) -> str:
     """Load starting weights in place and say in words what was loaded.
 
-    `init` is scratch, imagenet (the library's own weights, by the network), file:<path> or model:<name>.
+    `init` is scratch, imagenet (the library's own weights, by the network), file:<path>, model:<name> (a folder of
+    `models`) or pretrained (the folder `pretrained`).
     """
     kind, _, value = init.partition(":")
     if kind == "scratch":
@@ -120,9 +123,11 @@ def initialise(network: nn.Module, architecture: str, options: dict[str, Any], i
                 f"init: {init}: no trained model there. Trained: {', '.join(there) or 'none'}. "
                 f"Run `dvc repro train@{value}` first"
             )
-        require_manifest(folder)
-        path = folder / "weights.safetensors"
-        return _load(network, read_weights(path), f"{init}, sha256 {sha256_file(path)}")
+        return _load_folder(network, folder, init)
+    if kind == "pretrained":
+        if not pretrained.is_dir():
+            raise DataError(f"init: pretrained: {pretrained} is no pretraining's folder. Name one by the entry's `needs`")
+        return _load_folder(network, pretrained, f"{init} {pretrained.name}")
     path = Path(value)
     return _load(network, read_weights(path), f"file {path.name}, sha256 {sha256_file(path)}")
 
@@ -162,6 +167,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"{path}: refused: expected tensors by name, found {type(state).__name__}")
     return state
+
+
+def _load_folder(network: nn.Module, folder: Path, origin: str) -> str:
+    require_manifest(folder)
+    path = folder / "weights.safetensors"
+    return _load(network, read_weights(path), f"{origin}, sha256 {sha256_file(path)}")
 
 
 def _load(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:

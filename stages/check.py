@@ -12,26 +12,45 @@ from stages.command import run
 from stages.download import DownloadSettings
 from stages.evaluate import EvaluateSettings
 from stages.files import DataError, write_json
+from stages.harden import HardenSettings
 from stages.networks import family
+from stages.pretrain import PretrainSettings
 from stages.settings import Record, read_params, section
 from stages.split import SplitSettings
 
 PROFILES = ("smoke", "embedded", "paper")
 VERSIONS = ("location", "class", "official")  # what `split` makes
+HARDER = ("upsampled", "isolated")  # what `harden` makes
+NOTHING_ELSE = "data/params.checked.json"  # what a model needs that builds on nothing but its data
 
 
 class Entry(Record):
     """What an entry of `models` holds beside its profiles."""
 
     dataset: str
-    version: str
+    lists: str  # data/splits/<dataset>/<version>, or data/harder/<dataset>/<version>
+    needs: str  # models/<pretrained>, data/predictions/<dataset>/<model>, or NOTHING_ELSE
     family: str
+
+
+class PretrainedEntry(Record):
+    """What an entry of `pretrained` holds beside its profiles."""
+
+    family: str
+
+
+class HarderEntry(Record):
+    """What an entry of `harder` holds beside its profiles."""
+
+    base: str  # the version that is made harder
+    judged: str  # the predictions whose validation part says which classes are weak
 
 
 def check_all(params: dict[str, Any]) -> int:
     """Check the whole file: every section of every profile. Returns how many; raises DataError for the first fault."""
-    if strangers := sorted(set(params) - {"profile", "seed", "datasets", "evaluate", "models"}):
-        raise DataError(f"params.yaml: unknown key `{strangers[0]}`. Allowed: profile, seed, datasets, evaluate, models")
+    known = ["profile", "seed", "datasets", "evaluate", "pretrained", "harder", "models"]
+    if strangers := sorted(set(params) - set(known)):
+        raise DataError(f"params.yaml: unknown key `{strangers[0]}`. Allowed: {', '.join(known)}")
     if params.get("profile") not in PROFILES:
         raise DataError(f"params.yaml: profile: given {params.get('profile')!r}: allowed: {', '.join(PROFILES)}")
     if not isinstance(params.get("seed"), int):
@@ -49,32 +68,61 @@ def check_all(params: dict[str, Any]) -> int:
             for stage, record in stages.items():
                 section(f"datasets.{name}.{profile}.{stage}", record, params)
                 checked += 1
-    for name, entry in params["models"].items():
-        if "." in name:
-            raise DataError(f"params.yaml: models.{name}: a key may hold no dot: DVC reads it as a path")
-        _require_profiles(f"models.{name}", entry)
-        about = {key: value for key, value in entry.items() if key not in PROFILES}
-        chosen = section("entry", Entry, {"entry": about})
-        if chosen.dataset not in params["datasets"]:
-            raise DataError(
-                f"params.yaml: models.{name}.dataset: given {chosen.dataset!r}: allowed: {', '.join(params['datasets'])}"
-            )
-        for profile in PROFILES:
-            section(f"models.{name}.{profile}", family(chosen.family).SETTINGS, params)
-            checked += 1
-        _require_version(name, chosen, params)
+    kinds: tuple[tuple[str, type[Record], Any], ...] = (
+        ("pretrained", PretrainedEntry, _check_pretrained),
+        ("harder", HarderEntry, _check_harder),
+        ("models", Entry, _check_model),
+    )
+    for kind, about, check in kinds:
+        for name, entry in params.get(kind, {}).items():
+            if "." in name:
+                raise DataError(f"params.yaml: {kind}.{name}: a key may hold no dot: DVC reads it as a path")
+            _require_profiles(f"{kind}.{name}", entry)
+            rest = {key: value for key, value in entry.items() if key not in PROFILES}
+            check(name, section(f"{kind}.{name}", about, {kind: {name: rest}}), params)
+            checked += len(PROFILES)
     return checked
 
 
-def _require_version(model: str, entry: Entry, params: dict[str, Any]) -> None:
-    """In the profile at hand, a model's version must be one that its data set's split makes."""
+def _check_pretrained(name: str, entry: PretrainedEntry, params: dict[str, Any]) -> None:
+    if name in params["models"]:
+        raise DataError(f"params.yaml: pretrained.{name}: a model has this name too: both write models/{name}")
+    for profile in PROFILES:
+        path = f"pretrained.{name}.{profile}"
+        if section(path, PretrainSettings, params).train is not None:
+            section(f"{path}.train", family(entry.family).SETTINGS, params)
+
+
+def _check_harder(name: str, entry: HarderEntry, params: dict[str, Any]) -> None:
+    _require_one_of(f"harder.{name}.base", entry.base, [f"data/splits/{name}/{version}" for version in VERSIONS])
+    own = [model for model, other in params["models"].items() if other.get("lists") == entry.base]
+    _require_one_of(f"harder.{name}.judged", entry.judged, [f"data/predictions/{name}/{model}" for model in own])
+    for profile in PROFILES:
+        section(f"harder.{name}.{profile}", HardenSettings, params)
+
+
+def _check_model(name: str, entry: Entry, params: dict[str, Any]) -> None:
+    _require_one_of(f"models.{name}.dataset", entry.dataset, list(params["datasets"]))
+    made = [f"data/splits/{entry.dataset}/{version}" for version in VERSIONS]
+    if entry.dataset in params.get("harder", {}):
+        made += [f"data/harder/{entry.dataset}/{version}" for version in HARDER]
+    _require_one_of(f"models.{name}.lists", entry.lists, made)
+    others = [f"models/{other}" for other in params.get("pretrained", {})]
+    others += [f"data/predictions/{entry.dataset}/{other}" for other in params["models"] if other != name]
+    _require_one_of(f"models.{name}.needs", entry.needs, [NOTHING_ELSE, *others])
+    for profile in PROFILES:
+        section(f"models.{name}.{profile}", family(entry.family).SETTINGS, params)
+    version = entry.lists.rpartition("/")[2]
     split = params["datasets"][entry.dataset][params["profile"]]["split"]
-    made = [version for version in VERSIONS if split.get(version) is not None]
-    if entry.version not in VERSIONS:
-        raise DataError(f"params.yaml: models.{model}.version: given {entry.version!r}: allowed: {', '.join(VERSIONS)}")
-    if entry.version not in made:
+    if version in VERSIONS and split.get(version) is None:  # in the profile at hand
         where = f"datasets.{entry.dataset}.{params['profile']}.split"
-        print(f"note: {model} cannot run: {where} makes {', '.join(made)}, not {entry.version}. Run the others by name")
+        there = ", ".join(known for known in VERSIONS if split.get(known) is not None)
+        print(f"note: {name} cannot run: {where} makes {there}, not {version}. Run the others by name")
+
+
+def _require_one_of(path: str, given: str, allowed: list[str]) -> None:
+    if given not in allowed:
+        raise DataError(f"params.yaml: {path}: given {given!r}: allowed: {', '.join(allowed)}")
 
 
 def _require_profiles(path: str, entry: Any) -> None:

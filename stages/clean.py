@@ -2,8 +2,8 @@
 
     python -m stages.clean --params datasets.camera_trap.embedded.clean --raw data/raw/camera_trap --out data/clean/camera_trap
 
-Every picture is decoded once, in parallel, to find half files and to hash it. Rows in = kept + rejected (+ merged), for
-pictures and for annotations, asserted and written to `counts.json`. A bad row is never a stop; too many of them are.
+Every picture is decoded once, in parallel, to find half files and to hash it. Rows in = kept + rejected (+ merged pictures,
++ annotations replaced by hand labels), asserted and written to `counts.json`. A bad row is never a stop; too many of them are.
 """
 
 import argparse
@@ -12,7 +12,6 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -23,10 +22,11 @@ from stages import geometry
 from stages.command import run
 from stages.datasets import PICTURE_ENDINGS, REJECT_COLUMNS, Raw, adapter
 from stages.files import DataError, new_folder, sha256_bytes, write_json
+from stages.labels import read_labels, relabelled
 from stages.pictures import MAX_PIXELS, Inspected, UnreadablePicture, inspect
 from stages.samples import BOX_COLUMNS, EMPTY, SAMPLES, check_tables
 from stages.settings import Record, read_params, section
-from stages.sources import open_source, unchanged
+from stages.sources import finder, open_source, unchanged
 
 
 class CleanSettings(Record):
@@ -64,7 +64,7 @@ def clean(
     pictures = _reject(pictures, pictures["label"].isna(), "picture", "no_annotation", "no usable annotation", rejects)
     dropped = pictures["label"].isin(settings.drop_labels)
     pictures = _reject(pictures, dropped, "picture", "dropped_label", "in `drop_labels`", rejects)
-    pictures = _one_of_each(pictures, rejects)
+    pictures = _one_of_each(pictures, raw.by_hand, rejects)
     annotations = _of_kept(annotations.drop(index=refused), pictures, rejects)
     boxes = boxes[boxes.index.isin(annotations.index)]
 
@@ -80,24 +80,8 @@ def clean(
 
 
 def _find_files(names: pd.Series, files: dict[str, tuple[int, str | None]]) -> tuple[pd.Series, pd.Series]:
-    """The path of each file name, and which are missing: as it stands, or the only path that ends with it (`images/<name>`).
-
-    Accents count as the same in both forms of Unicode: macOS and some archives write the other one.
-    """
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for path in files:
-        by_name[normalize("NFC", PurePosixPath(path).name)].append(path)
-
-    def find(name: str) -> str | None:
-        name = name.replace("\\", "/")
-        if name in files:
-            return name
-        ending = "/" + normalize("NFC", name)
-        alike = by_name[PurePosixPath(ending).name]
-        found = [path for path in alike if normalize("NFC", "/" + path).endswith(ending)]
-        return found[0] if len(found) == 1 else None
-
-    found = names.map(find)
+    """The path of each file name, and which are missing."""
+    found = names.map(finder(files))
     return found, found.isna()
 
 
@@ -216,10 +200,15 @@ def _label(pictures: pd.DataFrame, annotations: pd.DataFrame, boxes: pd.DataFram
     return pictures.assign(label=ids.map(label), note=ids.map(lambda sample_id: "; ".join(notes[sample_id])))
 
 
-def _one_of_each(pictures: pd.DataFrame, rejects: list[pd.DataFrame]) -> pd.DataFrame:
-    """The same bytes twice: the first id stays; with two classes none can be believed and all go."""
-    pictures = pictures.sort_values("sample_id")
-    conflict = pictures.groupby("sha256")["label"].transform("nunique") > 1
+def _one_of_each(pictures: pd.DataFrame, by_hand: frozenset[str], rejects: list[pd.DataFrame]) -> pd.DataFrame:
+    """The same bytes twice: the first id stays; with two classes none can be believed and all go.
+
+    Where some of them are labelled by hand, those alone are heard.
+    """
+    pictures = pictures.assign(by_hand=pictures["sample_id"].isin(by_hand))
+    pictures = pictures.sort_values(["by_hand", "sample_id"], ascending=[False, True])
+    heard = pictures["by_hand"] == pictures.groupby("sha256")["by_hand"].transform("any")
+    conflict = pictures["label"].where(heard).groupby(pictures["sha256"]).transform("nunique") > 1
     detail = "the same bytes stand under another id with another class"
     pictures = _reject(pictures, conflict, "picture", "conflicting_duplicate", detail, rejects)
     detail = "the same bytes stand under another id"
@@ -275,7 +264,7 @@ def _clock(dates: pd.Series) -> pd.Series:
 def _count(
     raw: Raw, pictures: pd.DataFrame, annotations: pd.DataFrame, boxes: pd.DataFrame, rejects: pd.DataFrame
 ) -> dict[str, Any]:
-    """Rows in = kept + rejected (+ merged), for pictures and annotations; a difference is a fault of this program."""
+    """Rows in = kept + rejected (+ merged or replaced), for pictures and annotations; a difference is this program's fault."""
     reasons = rejects.groupby(["kind", "reason"]).size()
     by_kind = {
         kind: {str(reason): int(n) for (_, reason), n in reasons[reasons.index.get_level_values("kind") == kind].items()}
@@ -283,11 +272,11 @@ def _count(
     }
     early = raw.rejects["kind"].value_counts()
     pictures_in = len(raw.pictures) + raw.merged + int(early.get("picture", 0))
-    annotations_in = len(raw.annotations) + int(early.get("annotation", 0))
+    annotations_in = len(raw.annotations) + raw.replaced + int(early.get("annotation", 0))
     rejected_pictures, rejected_annotations = sum(by_kind["picture"].values()), sum(by_kind["annotation"].values())
     if pictures_in != len(pictures) + rejected_pictures + raw.merged:
         raise AssertionError(f"rows lost: {pictures_in} in, {len(pictures)} kept, {rejected_pictures} rejected")
-    if annotations_in != len(annotations) + rejected_annotations:
+    if annotations_in != len(annotations) + rejected_annotations + raw.replaced:
         raise AssertionError(f"rows lost: {annotations_in} in, {len(annotations)} kept, {rejected_annotations} rejected")
     bad = sum(n for reason, n in by_kind["picture"].items() if reason not in _NO_FAULT)
     return {
@@ -297,7 +286,9 @@ def _count(
             "boxes": len(boxes),
             "labels_only": len(annotations) - len(boxes),
             "rejected": rejected_annotations,
+            "replaced": raw.replaced,
         },
+        "hand_labels": {"pictures": len(raw.by_hand), "not_labelled_yet": raw.unlabelled},
         "unlisted_files": sum(by_kind["file"].values()),
         "bad_share": round(bad / max(1, pictures_in - raw.merged), 6),
         "noted": int((pictures["note"] != "").sum()),
@@ -333,6 +324,8 @@ def main() -> None:
         )
     format_, drawn = adapter(source.adapter), source.data == "embedded"
     raw = format_.read(source.root, source.files, settings.annotations)
+    if source.labels:
+        raw = relabelled(raw, read_labels(source.labels), source.files)
     pictures, boxes, rejects, counts = clean(raw, source.root, source.files, settings, args.workers)
     with new_folder(args.out) as out:
         pictures.to_parquet(out / "samples.parquet", index=False)
@@ -354,6 +347,11 @@ def main() -> None:
         f"{pictures_['in']} pictures in, {pictures_['kept']} kept, {pictures_['rejected']} rejected, "
         f"{len(boxes)} boxes; reasons: {because['picture'] | because['annotation']}"
     )
+    if source.labels:
+        print(
+            f"hand labels: {len(raw.by_hand)} pictures relabelled, {raw.replaced} of the source's annotations replaced; "
+            f"{raw.unlabelled} pictures not labelled yet, so the source's annotations stay"
+        )
 
 
 if __name__ == "__main__":

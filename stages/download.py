@@ -21,7 +21,7 @@ from stages.archives import ENDINGS, require_space, unpack
 from stages.command import run
 from stages.files import MANIFEST, DataError, new_folder, read_json, sha256_bytes, sha256_file, write_json
 from stages.settings import Record, read_params, section
-from stages.sources import LISTING, SOURCE, Stat, differences, open_source, scan
+from stages.sources import HAND_LABELS, LISTING, SOURCE, Stat, differences, open_source, scan
 from stages.transfer import Url, file_name, retrieve
 
 LOOK_ENDING = ".look.json"  # data/raw/<dataset>.look.json stands beside data/raw/<dataset>
@@ -32,6 +32,7 @@ class DownloadSettings(Record):
     source: str  # embedded | url | path:<folder>
     urls: tuple[Url, ...] = ()  # with `url`: instead of the adapter's own addresses
     embedded: dict[str, Any] = Field({})  # with `embedded`: what the renderer takes; its own record checks it
+    labels: str | None = None  # a COCO Camera Traps JSON of hand labels, which replace the source's own (stages/labels.py)
 
     @field_validator("adapter")
     @classmethod
@@ -56,19 +57,37 @@ def _root(settings: DownloadSettings, out: Path) -> Path:
     return root
 
 
+def _hand_labels(settings: DownloadSettings, out: Path) -> Path:
+    path = Path(settings.labels or "").expanduser()
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. Set `download.labels` to the JSON that holds the hand labels, or to null")
+    if path.resolve().is_relative_to(out.resolve()):
+        raise DataError(f"{path}: lies in {out}, which is written anew. Keep the hand labels elsewhere")
+    if settings.source.startswith("path:") and path.resolve().is_relative_to(_root(settings, out).resolve()):
+        raise DataError(f"{path}: lies in the source, whose own list it would be taken for. Keep the hand labels elsewhere")
+    return path
+
+
 def _fingerprint(files: dict[str, Stat]) -> str:
     lines = (f"{path}\0{found.bytes}\0{found.mtime_ns}\n" for path, found in files.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def look(settings: DownloadSettings, out: Path) -> None:
-    """Write the fingerprint `out`, data/raw/<dataset>.look.json, and say what changed in a folder read before."""
+    """Write the fingerprint `out`, data/raw/<dataset>.look.json, and say what changed in a folder read before.
+
+    Raises DataError for a folder, or a file of hand labels, that cannot be used.
+    """
+    raw = out.with_name(out.name.removesuffix(LOOK_ENDING))
+    labels = {}
+    if settings.labels is not None:
+        read_json(path := _hand_labels(settings, raw))  # before a long download, and by the user's own name for it
+        labels = {"labels": sha256_file(path)}
     if not settings.source.startswith("path:"):
         used = settings.urls if settings.source == "url" else settings.embedded
         plain = [url.model_dump() for url in used] if isinstance(used, tuple) else used
-        write_json(out, {"adapter": settings.adapter, "source": settings.source, "settings": plain})
+        write_json(out, {"adapter": settings.adapter, "source": settings.source, "settings": plain} | labels)
         return
-    raw = out.with_name(out.name.removesuffix(LOOK_ENDING))
     root = _root(settings, raw)
     files = scan(root)
     with contextlib.suppress(DataError):  # no earlier run, or not as it left it: `fetch` writes it anew
@@ -78,14 +97,14 @@ def look(settings: DownloadSettings, out: Path) -> None:
             print(f"{root}: {new} files new, {gone} gone, {altered} altered since {raw} was written")
     total = sum(found.bytes for found in files.values())
     about = {"adapter": settings.adapter, "source": settings.source, "root": str(root.resolve())}
-    write_json(out, about | {"files": len(files), "bytes": total, "sha256": _fingerprint(files)})
+    write_json(out, about | {"files": len(files), "bytes": total, "sha256": _fingerprint(files)} | labels)
 
 
 # Fetching it ---------------------------------------------------------------------------------------------------------
 
 
 def fetch(settings: DownloadSettings, where: str, dataset: str, looked: Path, out: Path, cache: Path, seed: int) -> None:
-    """Write the folder `out`: the data set, or the list of its files, and `source.json` about it.
+    """Write the folder `out`: the data set, or the list of its files, a copy of the hand labels, and `source.json` about it.
 
     `where` is the settings' path in params.yaml, for messages; `cache / dataset` keeps archives between runs.
     """
@@ -100,7 +119,10 @@ def fetch(settings: DownloadSettings, where: str, dataset: str, looked: Path, ou
             root = settings.source.removeprefix("path:")
             listed = _list(_root(settings, out), folder / LISTING, read_json(looked).get("sha256"))
         files = scan(folder) if root == "." else listed
-        about = {"adapter": settings.adapter, "source": settings.source, "root": root}
+        about: dict[str, Any] = {"adapter": settings.adapter, "source": settings.source, "root": root}
+        if settings.labels is not None:
+            sha256 = _copy_labels(_hand_labels(settings, out), folder / HAND_LABELS, read_json(looked).get("labels"))
+            about["labels"] = {"path": settings.labels, "sha256": sha256}
         data = "embedded" if settings.source == "embedded" else "your data"
         sizes = {"files": len(files), "bytes": sum(found.bytes for found in files.values())}
         write_json(folder / SOURCE, about | {"data": data, "urls": urls} | sizes)
@@ -146,6 +168,13 @@ def _list(root: Path, listing: Path, looked: str | None) -> dict[str, Stat]:
     return files
 
 
+def _copy_labels(path: Path, copy: Path, looked: str | None) -> str:
+    shutil.copyfile(path, copy)
+    if (sha256 := sha256_file(copy)) != looked:
+        raise DataError(f"{path}: changed since it was looked at. Run `dvc repro` again when nothing writes to it")
+    return sha256
+
+
 def _addresses(settings: DownloadSettings) -> tuple[Url, ...]:
     from stages.datasets import adapter  # not above: it imports pandas, and `look` is quick
 
@@ -160,7 +189,7 @@ def _addresses(settings: DownloadSettings) -> tuple[Url, ...]:
 def _fetch_all(urls: tuple[Url, ...], cache: Path, folder: Path) -> list[dict[str, Any]]:
     """Download each address into `cache`, unpack or place it in `folder`; return what `source.json` says of them."""
     cache.mkdir(parents=True, exist_ok=True)
-    about, taken = [], {SOURCE, MANIFEST}
+    about, taken = [], {SOURCE, MANIFEST, HAND_LABELS}
     for number, url in enumerate(urls):
         name = file_name(url.url)
         kept = cache / f"{sha256_bytes(url.url.encode())[:8]}-{name}"  # two addresses may end in one name

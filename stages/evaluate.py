@@ -1,7 +1,8 @@
 """One trained model -> predictions table and metrics, for every part of its split but train.
 
-`python -m stages.evaluate --help` lists the options, dvc.yaml holds the commands. It writes
-<model>.json, the headline, and beside it <model>.classes.csv, .confusion.csv and .slices.csv for `dvc plots`.
+`python -m stages.evaluate --help` lists the options, dvc.yaml holds the commands. It writes <model>.json, a dozen headline
+figures, and beside it tables: <model>.parts.csv with all that was measured of each part, .classes.csv, .confusion.csv,
+.slices.csv and .reliability.csv.
 """
 
 import argparse
@@ -12,19 +13,40 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from stages import geometry, scores
+from stages import box_scores, calibration, geometry, scores
+from stages.answers import Answers, answer
 from stages.command import run
 from stages.files import DataError, new_file, new_folder, read_json, require_manifest, seed_from, write_json
 from stages.networks import family
-from stages.predictions import check_predictions
-from stages.samples import BOX_COLUMNS, SEEN, TEST, TRAIN, UNSEEN, VAL, Samples, read_samples, read_split
+from stages.predictions import BOX
+from stages.samples import (
+    BOX_COLUMNS,
+    EMPTY,
+    SEEN,
+    TEST,
+    TRAIN,
+    UNSEEN,
+    VAL,
+    Samples,
+    of_part,
+    read_samples,
+    read_version,
+)
 from stages.settings import Record, read_params, section
 
 PARTS = (VAL, TEST, SEEN, UNSEEN)
+# The headline of each part; parts.csv has them all, for every part.
+HEADLINES = {
+    VAL: ("f1_macro", "map50"),
+    TEST: ("f1_macro",),
+    SEEN: ("f1_macro", "map50"),
+    UNSEEN: ("n", "f1_macro", "f1_macro_low", "f1_macro_high", "majority", "map50"),
+}
 
 
 class EvaluateSettings(Record):
-    draws: int = Field(1000, gt=0)  # bootstrap resamples behind every interval
+    draws: int = Field(1000, gt=0)  # bootstrap resamples behind every interval of F1
+    map_draws: int = Field(200, gt=0)  # and behind those of mAP, which cost more
     batch_size: int = Field(64, gt=0)
     small_box: float = Field(0.02, gt=0, lt=1)  # share of the picture's area below which its largest box is small
     large_box: float = Field(0.10, gt=0, lt=1)  # and above which it is large
@@ -36,28 +58,92 @@ class EvaluateSettings(Record):
         return self
 
 
-def answers(predictions: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
-    """A row for each picture: sample_id, actual, predicted, score, seq_id. Raises DataError if a prediction is missing."""
-    check_predictions(predictions, pictures["sample_id"])
-    best = predictions.sort_values(["score", "label"], ascending=[False, True]).drop_duplicates("sample_id")
-    best = best.rename(columns={"label": "predicted"})[["sample_id", "predicted", "score"]]
-    table = pictures.rename(columns={"label": "actual"}).merge(best, on="sample_id", validate="one_to_one")
-    if len(table) != len(pictures):
-        raise DataError(f"{len(pictures)} pictures, {len(table)} answers")
-    return table
-
-
-def measure(table: pd.DataFrame, trained: list[str], majority: str, settings: EvaluateSettings, seed: int) -> dict[str, Any]:
-    """Headlines for each part in `table` (its column `part`), and the gap between seen and unseen."""
-    metrics: dict[str, Any] = {}
+def measure(answers: Answers, trained: list[str], majority: str, draws: int, seed: int) -> pd.DataFrame:
+    """A row for each part: n, macro F1 of pictures and of sequences with intervals, accuracy, the baseline, calibration."""
+    rows = []
     for part in PARTS:
-        rows = table[table["part"] == part]
-        if len(rows):
-            classes = all_classes(rows, trained)
-            metrics[part] = scores.headline(rows, classes, majority, settings.draws, seed_from(seed, part))
-    if SEEN in metrics and UNSEEN in metrics:
-        metrics["gap"] = metrics[SEEN]["f1_macro"] - metrics[UNSEEN]["f1_macro"]
-    return metrics
+        pictures, sequences = (t[t["part"] == part] for t in (answers.pictures, answers.sequences))
+        if pictures.empty:
+            continue
+        own = seed_from(seed, part)
+        of_sequences = scores.headline(sequences, all_classes(sequences, trained), majority, draws, own)
+        right = (pictures["actual"] == pictures["predicted"]).to_numpy()
+        rows.append(
+            {"part": part}
+            | scores.headline(pictures, all_classes(pictures, trained), majority, draws, own)
+            | {"sequences": of_sequences["n"]}
+            | {f"sequence_{name}": of_sequences[name] for name in ("f1_macro", "f1_macro_low", "f1_macro_high")}
+            | {"ece": calibration.expected_calibration_error(pictures["score"].to_numpy(), right)}
+            | {"ece_calibrated": calibration.expected_calibration_error(pictures["calibrated"].to_numpy(), right)}
+        )
+    return pd.DataFrame(rows)
+
+
+def measure_boxes(
+    found: pd.DataFrame, true: pd.DataFrame, pictures: pd.DataFrame, classes: list[str], draws: int, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, float]:
+    """Figures of a detector: (by part, by part and class, confusion of boxes by part, the threshold that val chose).
+
+    Pictures of an animal without a box take no part: a box found there would count as false. Parts without any box have no row.
+    Raises DataError where none of val's pictures takes part. `true` holds at least one box.
+    """
+    usable = pictures[(pictures["actual"] == EMPTY) | pictures["sample_id"].isin(true["sample_id"])]
+    tables = {
+        part: box_scores.of_pictures(found, true, rows["sample_id"]) for part, rows in usable.groupby("part", observed=True)
+    }
+    if VAL not in tables:
+        raise DataError("no picture of val has a box or is empty: the threshold for boxes is chosen there")
+    matches = {part: box_scores.match(*pair) for part, pair in tables.items()}
+    threshold = box_scores.best_threshold(matches[VAL], len(tables[VAL][1]))
+    rows, by_class, confusions = [], [], []
+    for part in (part for part in PARTS if part in tables and len(tables[part][1])):
+        own, truth = tables[part]
+        average = box_scores.mean_average_precision(own, truth, classes)
+        sequence = usable[usable["part"] == part].set_index("sample_id")["seq_id"]
+        low, high = scores.interval(box_scores.map50_bootstrap(matches[part], truth, sequence, draws, seed_from(seed, part)))
+        at = box_scores.precision_recall_f1(matches[part], len(truth), threshold)
+        rows.append(
+            {"part": part, "boxes": len(truth), "map50": average["map50"], "map50_low": low, "map50_high": high}
+            | {"map50_95": average["map50_95"]}
+            | {f"box_{name}": value for name, value in at.items()}
+        )
+        by_class.append(average["classes"].rename(columns={"n": "boxes"}).assign(part=part))
+        confusions.append(box_scores.box_confusion(own, truth, classes, threshold).assign(part=part, level="box"))
+    return pd.DataFrame(rows), *(pd.concat(several, ignore_index=True) for several in (by_class, confusions)), threshold
+
+
+def require_finite(figures: pd.DataFrame) -> None:
+    """Raises DataError for the first figure of a part that is no finite number."""
+    table = figures.set_index("part")
+    if (bad := ~np.isfinite(table)).any(axis=None):
+        part, name = bad.stack().idxmax()
+        raise DataError(f"{part}.{name} is not a finite number: nothing is written")
+
+
+def headline(parts: pd.DataFrame) -> dict[str, Any]:
+    """The dozen figures that `dvc metrics` shows, by part, and the gap between seen and unseen."""
+    by_part = parts.set_index("part")
+    found: dict[str, Any] = {
+        part: {name: by_part.at[part, name].item() for name in names if name in parts and pd.notna(by_part.at[part, name])}
+        for part, names in HEADLINES.items()
+        if part in by_part.index
+    }
+    if SEEN in found and UNSEEN in found:
+        found["gap"] = found[SEEN]["f1_macro"] - found[UNSEEN]["f1_macro"]
+    return found
+
+
+def reliability(pictures: pd.DataFrame) -> pd.DataFrame:
+    """How sure against how often right, for each part, before and after calibration: for reliability diagrams."""
+    tables = [
+        calibration.reliability(rows[column].to_numpy(), (rows["actual"] == rows["predicted"]).to_numpy()).assign(
+            part=part, scores=column
+        )
+        for part, rows in pictures.groupby("part")
+        for column in ("score", "calibrated")
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    return table.loc[table["n"] > 0, ["part", "scores", *table.columns.drop(["part", "scores"])]]
 
 
 def all_classes(table: pd.DataFrame, trained: list[str]) -> list[str]:
@@ -103,11 +189,12 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description="predict with one trained model, and score it")
     parser.add_argument("--model", required=True, help="the model's key in params.yaml")
-    parser.add_argument("--family", required=True, help="a file of stages/networks")
+    parser.add_argument("--family", required=True, help="a folder of stages/networks")
     parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
     parser.add_argument("--trained", type=Path, required=True, help="the train stage's output")
     parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
-    parser.add_argument("--split", type=Path, required=True, help="the list of parts, a CSV")
+    parser.add_argument("--split", type=Path, required=True, help="a version of the split, a folder")
+    parser.add_argument("--needs", type=Path, required=True, help="what the model builds on; a detector's predictions are used")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--predictions", type=Path, required=True, help="folder to write")
     parser.add_argument("--metrics", type=Path, required=True, help="folder for <model>.json and its tables")
@@ -115,37 +202,56 @@ def main() -> None:
     settings = section(args.params, EvaluateSettings, read_params())
     for folder in (args.trained, args.clean, args.split.parent):
         require_manifest(folder)
-    samples = read_samples(args.clean)
-    parts = read_split(args.split)
-    table = samples.pictures.merge(parts, on="sample_id", validate="one_to_one").sort_values("sample_id")
-    if len(table) != len(parts):
-        raise DataError(f"{args.split}: {len(parts) - len(table)} pictures are not in {args.clean}: run `dvc repro`")
-    majority = table.loc[table["part"] == TRAIN, "label"].value_counts().sort_index().idxmax()
-    pictures = table[table["part"].isin(PARTS)]
-    predictions = family(args.family).predict(args.trained, pictures, samples.root, settings.batch_size)
+    samples, lists = read_version(args.split, read_samples(args.clean))
+    majority = of_part(samples, lists, TRAIN)["label"].value_counts().sort_index().idxmax()
+    pictures = of_part(samples, lists, *PARTS)
+    boxes = None
+    if (args.needs / "predictions.parquet").is_file():
+        require_manifest(args.needs)
+        boxes = pd.read_parquet(args.needs / "predictions.parquet")
+    predictions = family(args.family).predict(args.trained, pictures, samples.root, settings.batch_size, boxes)
     card = read_json(args.trained / "model.json")
+    trained, true = card["classes"], samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
 
-    table = with_slices(answers(predictions, pictures), samples, settings)
-    metrics = measure(table, card["classes"], majority, settings, args.seed)
-    metrics |= {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
-    classes = all_classes(table, card["classes"])
+    answers = answer(predictions, pictures)
+    chosen = dict(answers.chosen)
+    parts = measure(answers, trained, majority, settings.draws, args.seed)
+    require_finite(parts)
+    table = with_slices(answers.pictures, samples, settings)
+    classes = all_classes(table, trained)
     by_class = pd.concat([scores.per_class(rows, classes).assign(part=part) for part, rows in table.groupby("part")])
-    by_class = by_class.assign(in_train=by_class["label"].isin(card["classes"]))
+    confusion = table.groupby(["part", "actual", "predicted"]).size().rename("n").reset_index().assign(level="picture")
+    if answers.task == BOX and len(true):
+        known = sorted({*classes, *true["label"]} - {EMPTY})
+        of_boxes, boxes_by_class, box_confusion, chosen["box_threshold"] = measure_boxes(
+            predictions, true, table, known, settings.map_draws, args.seed
+        )
+        require_finite(of_boxes)
+        parts = parts.merge(of_boxes, on="part", how="left")
+        by_class = by_class.merge(boxes_by_class, on=["part", "label"], how="left")
+        confusion = pd.concat([confusion, box_confusion], ignore_index=True)
+    by_class = by_class.assign(in_train=by_class["label"].isin(trained))
     tables = {
+        "parts": parts,
         "classes": by_class[["part", *by_class.columns.drop("part")]],
-        "confusion": table.groupby(["part", "actual", "predicted"]).size().rename("n").reset_index(),
-        "slices": slices(table, card["classes"]),
+        "confusion": confusion[["level", "part", "actual", "predicted", "n"]],
+        "slices": slices(table, trained),
+        "reliability": reliability(answers.pictures),
     }
+    metrics = headline(parts) | {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
     write_json(args.metrics / f"{args.model}.json", rounded(metrics))  # first: it refuses what is no finite number
     with new_folder(args.predictions) as out:
         predictions.to_parquet(out / "predictions.parquet", index=False)
-        table[["sample_id", "part", "actual", "predicted", "score"]].to_parquet(out / "answers.parquet", index=False)
+        columns = ["sample_id", "part", "seq_id", "actual", "predicted", "score", "calibrated"]
+        table[columns].to_parquet(out / "answers.parquet", index=False)
+        answers.sequences[columns].to_parquet(out / "sequences.parquet", index=False)
+        write_json(out / "chosen.json", chosen)  # on validation: thresholds and temperature, for use elsewhere
     for name, rows in tables.items():
         with new_file(args.metrics / f"{args.model}.{name}.csv") as temporary:
             rows.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
-    for part in PARTS:
-        if part in metrics:
-            print(f"{args.model} {part}: macro F1 {metrics[part]['f1_macro']:.3f}, n {metrics[part]['n']}")
+    for row in parts.to_dict("records"):
+        of_boxes_ = f", mAP50 {row['map50']:.3f}" if pd.notna(row.get("map50")) else ""
+        print(f"{args.model} {row['part']}: macro F1 {row['f1_macro']:.3f}{of_boxes_}, n {row['n']}")
 
 
 if __name__ == "__main__":

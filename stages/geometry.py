@@ -33,3 +33,14 @@ def area(boxes_xyxy: ArrayLike) -> NDArray[np.float64]:
     """Areas in px²; 0 where a box has no or negative extent. Shape (..., 4) -> (...)."""
     x_min, y_min, x_max, y_max = np.moveaxis(np.asarray(boxes_xyxy, dtype=np.float64), -1, 0)
     return np.maximum(x_max - x_min, 0) * np.maximum(y_max - y_min, 0)
+
+
+def warp(boxes_xyxy: ArrayLike, matrix: ArrayLike) -> Boxes:
+    """The boxes that enclose what an affine map makes of each. Shape (..., 4) in and out.
+
+    `matrix` (2, 3) takes points (x, y, 1) that have pixel centres at whole numbers, as OpenCV does; a box has edges there.
+    """
+    linear, shift = np.split(np.asarray(matrix, dtype=np.float64), [2], axis=1)
+    corners = np.asarray(boxes_xyxy, dtype=np.float64)[..., [[0, 1], [2, 1], [2, 3], [0, 3]]] - 0.5
+    moved = corners @ linear.T + shift[:, 0] + 0.5
+    return np.concatenate([moved.min(axis=-2), moved.max(axis=-2)], axis=-1)

@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from stages.files import DataError, seed_from, sha256_bytes
 from stages.pictures import RGB, UnreadablePicture, decode, resize
+from stages.samples import BOX_COLUMNS
 from stages.settings import Record
 
 
@@ -39,8 +41,25 @@ class LostPicture(DataError):
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
+def read_picture(path: Path, sha256: str, at_least_px: int) -> RGB:
+    """A picture as `clean` found it, uint8 (h, w, 3) RGB; a JPEG perhaps smaller, with no side under `at_least_px`.
+
+    Raises LostPicture for a file that is gone, damaged or altered since.
+    """
+    try:
+        data = path.read_bytes()
+        if sha256_bytes(data) != sha256:
+            raise LostPicture(f"{path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
+        return decode(data, at_least_px)[0]
+    except (OSError, UnreadablePicture) as error:
+        raise LostPicture(f"{path}: cannot be read any more: {error}") from None
+
+
 class Pictures(Dataset[tuple[Tensor, int, int]]):
-    """Item (epoch, i) -> (uint8 (P, P, 3) RGB, class index, i). A file that changed since `clean` is refused by its sha256."""
+    """Item (epoch, i) -> (uint8 (P, P, 3) RGB, class index, i). A file that changed since `clean` is refused by its sha256.
+
+    Where the table has box columns, an item is what lies in the row's box, not the whole picture.
+    """
 
     def __init__(
         self, pictures: pd.DataFrame, root: Path, classes: tuple[str, ...], settings: LoadSettings, seed: int, training: bool
@@ -51,13 +70,15 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
         self.ids = pictures["sample_id"].tolist()
         # A class that the model does not know (only ever at prediction) has no index.
         self.targets = [index.get(label, -1) for label in pictures["label"]]
+        self.boxes = pictures[BOX_COLUMNS].to_numpy(dtype=float) if BOX_COLUMNS[0] in pictures else None
+        self.sizes = pictures[["width_px", "height_px"]].to_numpy(dtype=float)
         self.root, self.settings, self.seed, self.training = root, settings, seed, training
         side_px = settings.image_px
         needed = len(self.paths) * side_px * side_px * 3
         keep = needed <= settings.cache_gb * 2**30
         self.cache = torch.empty((len(self.paths), side_px, side_px, 3), dtype=torch.uint8) if keep else None
         self.cached = torch.zeros(len(self.paths), dtype=torch.bool)
-        if self.cache is not None and loader_workers(settings):  # every worker process fills and reads the same copy
+        if self.cache is not None and loader_workers(settings.workers):  # every worker process fills and reads the same copy
             self.cache.share_memory_()
             self.cached.share_memory_()
 
@@ -68,44 +89,52 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
         epoch, i = key
         rgb = self.picture(i)
         if self.training:
-            rgb = augmented(rgb, self.settings, np.random.default_rng(seed_from(self.seed, epoch, self.ids[i])))
+            rgb, _ = augmented(rgb, self.settings, np.random.default_rng(seed_from(self.seed, epoch, self.ids[i])))
         return torch.from_numpy(rgb), self.targets[i], i
 
     def picture(self, i: int) -> RGB:
         if self.cache is not None and self.cached[i]:
             return self.cache[i].numpy()
-        path = self.root / self.paths[i]
-        try:
-            data = path.read_bytes()
-            if sha256_bytes(data) != self.sha256[i]:
-                raise LostPicture(f"{path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
-            rgb, _ = decode(data, self.settings.image_px)
-        except (OSError, UnreadablePicture) as error:
-            raise LostPicture(f"{path}: cannot be read any more: {error}") from None
-        rgb = resize(rgb, self.settings.image_px, self.settings.image_px)
+        path, side_px = self.root / self.paths[i], self.settings.image_px
+        rgb = read_picture(path, self.sha256[i], side_px) if self.boxes is None else self._cut(path, i, self.boxes[i])
+        rgb = resize(rgb, side_px, side_px)
         if self.cache is not None:
             self.cache[i] = torch.from_numpy(rgb)
             self.cached[i] = True
         return rgb
 
+    def _cut(self, path: Path, i: int, box_xyxy_px: NDArray[np.float64]) -> RGB:
+        """What lies in the row's box, decoded at no more than the size that is wanted of it; at least one pixel."""
+        x_min, y_min, x_max, y_max = box_xyxy_px
+        shorter_px = max(1.0, min(x_max - x_min, y_max - y_min))
+        rgb = read_picture(path, self.sha256[i], int(np.ceil(self.settings.image_px * self.sizes[i].min() / shorter_px)))
+        scale = rgb.shape[1] / self.sizes[i][0]
+        left, top = (min(int(edge * scale), side - 1) for edge, side in ((x_min, rgb.shape[1]), (y_min, rgb.shape[0])))
+        return rgb[top : max(top + 1, round(y_max * scale)), left : max(left + 1, round(x_max * scale))]
 
-def augmented(rgb: RGB, settings: LoadSettings, rng: np.random.Generator) -> RGB:
-    """(P, P, 3) -> (P, P, 3): one affine warp (mirror, zoom, turn) and a change of light."""
+
+def augmented(rgb: RGB, settings: LoadSettings, rng: np.random.Generator) -> tuple[RGB, NDArray[np.float64]]:
+    """(P, P, 3) -> (P, P, 3) by one affine warp (mirror, zoom, turn) and a change of light, and the warp's matrix.
+
+    The matrix (2, 3) takes a point (x, y, 1) of the picture, pixel centres at whole numbers, to where it is now.
+    """
     side = rgb.shape[0]
     flip = settings.flip and rng.random() < 0.5
     zoom, angle = rng.uniform(1, settings.zoom), np.deg2rad(rng.uniform(-1, 1) * settings.rotate_deg)
     shift = rng.uniform(-1, 1, 2) * (zoom - 1) / 2 * side
     gain, bias = rng.uniform(-1, 1, 2) * settings.light
+    matrix = np.eye(2, 3)
     if zoom != 1 or angle:
         cos, sin, centre = zoom * np.cos(angle), zoom * np.sin(angle), (side - 1) / 2
-        matrix = np.array([[cos, -sin, 0], [sin, cos, 0]])
+        matrix[:, :2] = [[cos, -sin], [sin, cos]]
         matrix[:, 2] = centre - matrix[:, :2] @ [centre, centre] + shift
         rgb = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     if flip:
         rgb = np.ascontiguousarray(rgb[:, ::-1])
+        matrix[0] = [0, 0, side - 1] - matrix[0]
     if settings.light:
         rgb = cv2.LUT(rgb, np.clip(np.arange(256) * (1 + gain) + 128 * bias, 0, 255).astype(np.uint8))
-    return rgb
+    return rgb, matrix
 
 
 def processes() -> tuple[int, int]:
@@ -180,7 +209,7 @@ def loader(pictures: Pictures, batch_size: int, shuffle_seed: int | None = None)
     Where several processes train, each gets its own share of the pictures, in batches of `batch_size`.
     """
     sampler = InOrder(len(pictures)) if shuffle_seed is None else Shuffled(len(pictures), shuffle_seed)
-    workers = loader_workers(pictures.settings)
+    workers = loader_workers(pictures.settings.workers)
     return DataLoader(
         pictures,
         batch_sampler=Batches(sampler, batch_size),
@@ -190,8 +219,8 @@ def loader(pictures: Pictures, batch_size: int, shuffle_seed: int | None = None)
     )
 
 
-def loader_workers(settings: LoadSettings) -> int:
+def loader_workers(asked_for: int | None) -> int:
     """Loader processes: as set; else none beside a CPU that trains with all its cores, and one a core up to 16 beside a GPU."""
-    if settings.workers is not None:
-        return settings.workers
+    if asked_for is not None:
+        return asked_for
     return min(16, os.cpu_count() or 1) if torch.cuda.is_available() else 0

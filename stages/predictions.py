@@ -1,7 +1,10 @@
 """The predictions table: all that `evaluate` and `report` know of a model.
 
-A row says one thing of one picture. `task` is class (box and joints are to come). For `class` there is a row for each
-picture and each class, `score` is its probability, and the scores of a picture sum to 1.
+A row says one thing of one picture, by its `task`:
+    class  a row for each picture and each class; `score` is its probability, and the scores of a picture sum to 1
+    box    a row for each box found, `label` its class, `score` how sure; a picture in which none was found has one row
+           with the label `empty`, score 0 and no coordinates, so that no picture is ever missing
+Coordinates are in px of the picture the right way up, at its own size.
 """
 
 import pandas as pd
@@ -9,17 +12,55 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from stages.files import DataError
+from stages.samples import BOX_COLUMNS, EMPTY
+
+CLASS, BOX = "class", "box"
 
 PREDICTIONS = pa.DataFrameSchema(
     {
         "sample_id": pa.Column(str),
-        "task": pa.Column(str, pa.Check.isin(["class"])),
+        "task": pa.Column(str, pa.Check.isin([CLASS, BOX])),
         "label": pa.Column(str),
         "score": pa.Column(float, pa.Check.between(0, 1.000001)),
+        **{name: pa.Column(float, nullable=True) for name in BOX_COLUMNS},
     },
+    checks=[
+        pa.Check(
+            lambda rows: ~rows.duplicated(["sample_id", "label"]) | (rows["task"] != CLASS), error="a class is scored twice"
+        ),
+        pa.Check(
+            lambda rows: rows[BOX_COLUMNS].notna().sum(axis=1) == 4 * ((rows["task"] == BOX) & (rows["label"] != EMPTY)),
+            error="a box without coordinates, or coordinates without a box",
+        ),
+        pa.Check(
+            lambda rows: ~((rows["x_max_px"] <= rows["x_min_px"]) | (rows["y_max_px"] <= rows["y_min_px"])),
+            error="a box without area",
+        ),
+    ],
     strict=True,
-    unique=["sample_id", "task", "label"],
 )
+
+
+def class_rows(scores: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of task `class` from a table of probabilities: a row for each sample_id (the index), a column a class."""
+    long = scores.rename_axis("sample_id").rename_axis("label", axis=1).stack().rename("score").reset_index()
+    return long.assign(task=CLASS, **dict.fromkeys(BOX_COLUMNS, float("nan")))[list(PREDICTIONS.columns)]
+
+
+def box_rows(found: pd.DataFrame, sample_ids: pd.Series) -> pd.DataFrame:
+    """Predictions of task `box` from boxes (sample_id, label, score, BOX_COLUMNS); a row `empty` where none was found.
+
+    In the order of `sample_ids`, the surest box of a picture first.
+    """
+    with_boxes = set(found["sample_id"])
+    none = pd.DataFrame({"sample_id": [name for name in sample_ids if name not in with_boxes]}, dtype=str)
+    none = none.assign(label=EMPTY, score=0.0, **dict.fromkeys(BOX_COLUMNS, float("nan")))
+    rows = pd.concat([table for table in (found, none) if len(table)], ignore_index=True) if len(sample_ids) else none
+    place = {name: number for number, name in enumerate(sample_ids)}
+    rows = rows.assign(task=BOX, place=rows["sample_id"].map(place)).sort_values(
+        ["place", "score"], ascending=[True, False], kind="stable", ignore_index=True
+    )
+    return rows[list(PREDICTIONS.columns)].astype({"score": float, **dict.fromkeys(BOX_COLUMNS, float)})
 
 
 def check_predictions(predictions: pd.DataFrame, sample_ids: pd.Series) -> pd.DataFrame:

@@ -5,6 +5,7 @@
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ PER_CLASS, MISTAKES = 2, 12  # pictures shown for each class; mistakes shown of 
 
 
 def read_metrics(folder: Path, predictions: Path, data: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """{model: its headline, with `cost` and `absent` inside} by name, and the models left out.
+    """{model: its headline, with `parts` (figures of each part), `cost` and `absent` inside} by name, and the models left out.
 
     Left out is what belongs to other data than the page is about, or has no predictions: figures of an earlier run.
     """
@@ -42,8 +43,27 @@ def read_metrics(folder: Path, predictions: Path, data: str) -> tuple[dict[str, 
             continue
         by_class = pd.read_csv(folder / f"{path.stem}.classes.csv", keep_default_na=False)
         absent = by_class[by_class["n"] == 0].groupby("part")["label"].agg(", ".join).to_dict()
-        models[path.stem] = found | {"cost": read_json(cost) if cost.exists() else {}, "absent": absent}
+        rows = pd.read_csv(folder / f"{path.stem}.parts.csv").to_dict("records")
+        parts = {row["part"]: {name: value for name, value in row.items() if pd.notna(value)} for row in rows}
+        chosen = read_json(predictions / path.stem / "chosen.json")
+        more = {"cost": read_json(cost) if cost.exists() else {}, "parts": parts, "absent": absent, "chosen": chosen}
+        models[path.stem] = found | more
     return models, left_out
+
+
+def choices(models: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Which model is best at unseen locations, quickest to answer, quickest to train, smallest: a row for each question."""
+    measured = {name: found for name, found in models.items() if UNSEEN in found["parts"] and found["cost"]}
+    questions: list[tuple[str, Callable[[dict[str, Any]], float]]] = [
+        ("best at unseen locations (macro F1)", lambda found: -found["parts"][UNSEEN]["f1_macro"]),
+        ("quickest to answer (ms a picture)", lambda found: found["cost"]["ms_an_image"]),
+        ("quickest to train (s)", lambda found: found["cost"]["train_seconds"]),
+        ("smallest (MB)", lambda found: found["cost"]["megabytes"]),
+    ]
+    if not measured:
+        return []
+    best = {question: min(measured, key=lambda name: (value(measured[name]), name)) for question, value in questions}
+    return [{"question": question, "model": name, **measured[name]} for question, name in best.items()]
 
 
 def thumbnail(samples: Samples, sample_id: str, out: Path) -> str:
@@ -80,10 +100,10 @@ def mistakes(samples: Samples, answers: pd.DataFrame, out: Path) -> list[dict[st
 
 def chart(models: dict[str, dict[str, Any]], out: Path) -> None:
     """Macro F1 of every model on seen and unseen locations, with intervals, as an SVG."""
-    shown = [name for name, found in models.items() if SEEN in found or UNSEEN in found]
-    figure, axes = plt.subplots(figsize=(8, 0.7 + 0.55 * len(shown)))
+    shown = [name for name, found in models.items() if SEEN in found["parts"] or UNSEEN in found["parts"]]
+    figure, axes = plt.subplots(figsize=(8, 0.7 + 0.4 * len(shown)))
     for offset, part, colour in ((-0.15, SEEN, "#2a6f97"), (0.15, UNSEEN, "#d1603d")):
-        rows = [(place, models[name][part]) for place, name in enumerate(shown) if part in models[name]]
+        rows = [(place, models[name]["parts"][part]) for place, name in enumerate(shown) if part in models[name]["parts"]]
         middle = np.array([found["f1_macro"] for _, found in rows])
         error = np.abs(np.array([[f["f1_macro_low"], f["f1_macro_high"]] for _, f in rows]).T - middle) if rows else None
         axes.errorbar(middle, [place + offset for place, _ in rows], xerr=error, fmt="o", color=colour, label=part, capsize=3)
@@ -114,7 +134,7 @@ def main() -> None:
     )
     splits = read_json(args.splits / "report.json")
     models, left_out = read_metrics(args.metrics, args.predictions, samples.data)
-    judged = {name: found[UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found}
+    judged = {name: found["parts"][UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found["parts"]}
     best = max(judged, key=lambda name: judged[name], default=None)
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -133,7 +153,8 @@ def main() -> None:
             answers = pd.read_parquet(folder / "answers.parquet")
             wrong = mistakes(samples, answers[answers["part"] == UNSEEN], out / "pictures")
         page = template.render(
-            dataset=args.dataset, source=source, counts=counts, splits=splits, models=models, best=best, mistakes=wrong,
+            dataset=args.dataset, choices=choices(models), source=source,
+            counts=counts, splits=splits, models=models, best=best, mistakes=wrong,
             left_out=left_out, absent=absent,
             gallery=gallery(samples, 0, out / "pictures"),
             labels=sorted(samples.pictures["label"].unique()),

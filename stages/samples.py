@@ -57,6 +57,7 @@ BOXES = pa.DataFrameSchema(
     strict=True,
 )
 
+PARTS_CSV = "parts.csv"
 BOX_COLUMNS = ["x_min_px", "y_min_px", "x_max_px", "y_max_px"]
 
 
@@ -83,9 +84,43 @@ def check_tables(pictures: pd.DataFrame, boxes: pd.DataFrame) -> tuple[pd.DataFr
     return pictures, boxes
 
 
-def read_split(path: Path) -> pd.DataFrame:
-    """Read one version's list, `data/splits/<dataset>/<version>.csv`: sample_id and part. A picture may be called NA."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]:
+    """One version of a split, `data/splits/<dataset>/<version>/`, with the pictures that it adds to train.
+
+    Returns (samples, parts): the samples with the added ones, and a row for each: sample_id, part. The folder holds
+        parts.csv                       sample_id, part; every added picture is in train
+        samples.parquet, boxes.parquet  the added pictures, where there are any
+        pictures/                       their files, where they are no copies of the source's
+    Raises DataError where the lists and the samples disagree.
+    """
+    parts = pd.read_csv(folder / PARTS_CSV, dtype=str, keep_default_na=False)  # a picture may be called NA
+    if (folder / "samples.parquet").is_file():
+        own = (folder / "pictures").is_dir()
+        added, boxes = check_tables(pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "boxes.parquet"))
+        if taken := sorted(set(added["sample_id"]) & set(samples.pictures["sample_id"])):
+            raise DataError(f"{folder}: an added picture has the id of another, {taken[0]}: run `dvc repro`")
+        if own:  # an absolute path stands by itself, whatever root it is joined to
+            added = added.assign(path=[(folder.resolve() / path).as_posix() for path in added["path"]])
+        samples = Samples(
+            pd.concat([samples.pictures, added], ignore_index=True),
+            pd.concat([samples.boxes, boxes], ignore_index=True),
+            samples.root,
+            samples.data,
+        )
+    if twice := parts.loc[parts.duplicated("sample_id"), "sample_id"].tolist():
+        raise DataError(f"{folder}: {PARTS_CSV} names a picture twice, {twice[0]}: run `dvc repro`")
+    strangers = sorted(set(parts["sample_id"]) - set(samples.pictures["sample_id"]))
+    if strangers:
+        raise DataError(
+            f"{folder}: {len(strangers)} pictures are not in the samples table, {strangers[0]} for example: run `dvc repro`"
+        )
+    return samples, parts
+
+
+def of_part(samples: Samples, parts: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """The pictures of one part or more, with a column `part`, in the order of their ids."""
+    chosen = parts[parts["part"].isin(names)]
+    return samples.pictures.merge(chosen, on="sample_id", validate="one_to_one").sort_values("sample_id", ignore_index=True)
 
 
 def read_samples(folder: Path) -> Samples:

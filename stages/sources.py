@@ -3,14 +3,17 @@
 import csv
 import os
 import stat
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
 from stages.files import MANIFEST, DataError, read_json, require_manifest
 
 SOURCE, LISTING = "source.json", "files.csv"
+HAND_LABELS = "hand_labels.json"  # a copy of what `download.labels` names; none of the source's own files
 
 
 class Stat(NamedTuple):
@@ -27,28 +30,30 @@ class Source:
     data: str  # "embedded" or "your data"
     files: dict[str, tuple[int, str | None]]
     mtimes_ns: dict[str, int]  # of a folder read in place; empty otherwise
+    labels: Path | None = None  # hand labels that replace the source's
 
 
 def open_source(folder: Path) -> Source:
     """The data set that `fetch` left in `folder`."""
     about = read_json(folder / SOURCE)
+    labels = folder / HAND_LABELS if "labels" in about else None
     if about["source"].startswith("path:"):
         require_manifest(folder)
         with (folder / LISTING).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         files: dict[str, tuple[int, str | None]] = {row["path"]: (int(row["bytes"]), row["sha256"]) for row in rows}
         mtimes_ns = {row["path"]: int(row["mtime_ns"]) for row in rows}
-        return Source(Path(about["root"]).expanduser(), about["adapter"], about["data"], files, mtimes_ns)
+        return Source(Path(about["root"]).expanduser(), about["adapter"], about["data"], files, mtimes_ns, labels)
     listed = read_json(folder / MANIFEST)
-    files = {path: (entry["bytes"], entry["sha256"]) for path, entry in listed.items() if path != SOURCE}
-    return Source(folder, about["adapter"], about["data"], files, {})
+    files = {path: (entry["bytes"], entry["sha256"]) for path, entry in listed.items() if path not in (SOURCE, HAND_LABELS)}
+    return Source(folder, about["adapter"], about["data"], files, {}, labels)
 
 
 def unchanged(source: Source) -> list[str]:
     """How the files differ from what `fetch` saw, by size and time alone, a sentence each; empty when they do not."""
     now = scan(source.root)
     if not source.mtimes_ns:
-        now = {path: found for path, found in now.items() if path not in (SOURCE, MANIFEST)}
+        now = {path: found for path, found in now.items() if path not in (SOURCE, MANIFEST, HAND_LABELS)}
     new, gone, altered = differences(source, now)
     what = (new, "new"), (gone, "gone"), (altered, "altered")
     return [f"{source.root / path}: {word} since it was downloaded" for paths, word in what for path in paths]
@@ -59,6 +64,28 @@ def differences(source: Source, now: dict[str, Stat]) -> tuple[list[str], list[s
     both = now.keys() & source.files.keys()
     altered = (p for p in both if now[p] != (source.files[p][0], source.mtimes_ns.get(p, now[p].mtime_ns)))
     return sorted(now.keys() - both), sorted(source.files.keys() - both), sorted(altered)
+
+
+def finder(files: Collection[str]) -> Callable[[str], str | None]:
+    """A function from a file's name to its path: as it stands, or the only path that ends with it (`images/<name>`).
+
+    It returns None where there is no such file, or several. Accents count as the same in both forms of Unicode: macOS and
+    some archives write the other one.
+    """
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for path in files:
+        by_name[normalize("NFC", PurePosixPath(path).name)].append(path)
+
+    def find(name: str) -> str | None:
+        name = name.replace("\\", "/")
+        if name in files:
+            return name
+        ending = "/" + normalize("NFC", name)
+        alike = by_name[PurePosixPath(ending).name]
+        found = [path for path in alike if normalize("NFC", "/" + path).endswith(ending)]
+        return found[0] if len(found) == 1 else None
+
+    return find
 
 
 def scan(root: Path) -> dict[str, Stat]:

@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from stages.command import run
 from stages.files import DataError, new_folder, seed_from, write_json
-from stages.samples import EMPTY, SEEN, TEST, TRAIN, UNSEEN, UNUSED, VAL, read_samples
+from stages.samples import EMPTY, PARTS_CSV, SEEN, TEST, TRAIN, UNSEEN, UNUSED, VAL, read_samples
 from stages.settings import Record, read_params, section
 
 
@@ -320,7 +320,7 @@ def main() -> None:
     parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
     parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write, a CSV for each version")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, a folder for each version")
     args = parser.parse_args()
     settings = section(args.params, SplitSettings, read_params())
     pictures = read_samples(args.clean).pictures.sort_values("sample_id", ignore_index=True)
@@ -330,7 +330,8 @@ def main() -> None:
             found = report(pictures, parts, settings.near_bits)
             found["warnings"] = check(version, found, settings)
             reports[version] = found
-            pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts}).to_csv(out / f"{version}.csv", index=False)
+            (out / version).mkdir()
+            pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts}).to_csv(out / version / PARTS_CSV, index=False)
             print(f"{version}: {found['pictures']}", *found["warnings"], sep="\n  ")
         write_json(out / "report.json", reports)
 

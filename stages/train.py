@@ -21,34 +21,24 @@ from typing import Any
 import pandas as pd
 
 from stages.command import run
-from stages.files import MANIFEST, DataError, new_file, new_folder, require_manifest, sha256_file, write_json
+from stages.files import MANIFEST, DataError, describe_files, new_file, new_folder, require_manifest, sha256_file, write_json
 from stages.networks import Job, family
-from stages.samples import EMPTY, Samples, read_samples, read_split
+from stages.samples import EMPTY, TRAIN, VAL, Samples, of_part, read_samples, read_version
 from stages.settings import Record, read_params, section
 
 _LIBRARIES = ("torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow", "opencv-python-headless")
 
 
-def read_part(samples: Samples, parts: pd.DataFrame, part: str) -> pd.DataFrame:
-    """The samples of one part of a split, in the order of their ids. Raises DataError where lists and samples disagree."""
-    ids = parts.loc[parts["part"] == part, "sample_id"]
-    table = samples.pictures[samples.pictures["sample_id"].isin(ids)].sort_values("sample_id", ignore_index=True)
-    if len(table) != len(ids):
-        raise DataError(f"{len(ids) - len(table)} pictures of part {part} are not in the samples table: run `dvc repro`")
-    return table
-
-
 def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
     """A Job from tables. Raises DataError when there is nothing to train or validate on."""
-    train, val = (read_part(samples, parts, part) for part in ("train", "val"))
+    train, val = (of_part(samples, parts, part) for part in (TRAIN, VAL))
     classes = sorted(train["label"].unique(), key=lambda label: (label == EMPTY, label))
     # What train never shows cannot be validated; the split stage has said so.
     val = val[val["label"].isin(classes)].reset_index(drop=True)
     if train.empty or val.empty:
         raise DataError(f"{len(train)} pictures to train on and {len(val)} of their classes to validate: both must be above 0")
-    if len(classes) < 2:
-        raise DataError(f"train holds only the class {classes[0]}: there is nothing to tell apart")
-    return Job(train, val, tuple(classes), samples.root, samples.data, **rest)
+    boxes = samples.boxes[samples.boxes["sample_id"].isin([*train["sample_id"], *val["sample_id"]])]
+    return Job(train, val, boxes, tuple(classes), samples.root, samples.data, **rest)
 
 
 def key_of(*inputs: object) -> str:
@@ -80,10 +70,11 @@ def provenance() -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="train one model")
     parser.add_argument("--model", required=True, help="the model's key in params.yaml")
-    parser.add_argument("--family", required=True, help="a file of stages/networks")
+    parser.add_argument("--family", required=True, help="a folder of stages/networks")
     parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
     parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
-    parser.add_argument("--split", type=Path, required=True, help="the list of parts, a CSV")
+    parser.add_argument("--split", type=Path, required=True, help="a version of the split, a folder")
+    parser.add_argument("--needs", type=Path, required=True, help="what the model builds on, a stage's output")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--work", type=Path, default=Path(".work"), help="where the state to resume from is kept")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
@@ -95,12 +86,15 @@ def main() -> None:
     settings: Record = section(args.params, chosen.SETTINGS, read_params())
     require_manifest(args.clean)
     require_manifest(args.split.parent)
-    samples, parts = read_samples(args.clean), read_split(args.split)
-    # The manifest that was just checked holds the hash of every table.
-    tables = (args.clean / MANIFEST).read_text(), sha256_file(args.split)
+    if args.needs.is_dir():
+        require_manifest(args.needs)
+    samples, parts = read_version(args.split, read_samples(args.clean))
+    # The manifests that were just checked hold the hash of every table.
+    whole = [path / MANIFEST if path.is_dir() else path for path in (args.clean, args.needs)]
+    tables = [path.read_text() for path in whole] + [str(describe_files(args.split))]
     inputs = key_of(settings.model_dump_json(), args.seed, *tables, versions(), code_in_use())
     work = args.work / args.model / inputs
-    places = {"seed": args.seed, "work": work, "models": args.out.parent}
+    places = {"seed": args.seed, "work": work, "models": args.out.parent, "needs": args.needs}
     if int(os.environ.get("LOCAL_RANK", 0)):
         # Lightning runs this very command again for each further GPU: those train along, the first process writes.
         with tempfile.TemporaryDirectory() as scratch:

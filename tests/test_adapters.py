@@ -154,6 +154,12 @@ def test_fault_29_unknown_class(tmp_path: Path, category: object) -> None:
     assert raw.rejects["detail"][0] == f"category_id {category!r} is not among the categories"
 
 
+@pytest.mark.parametrize("written", ["empty", "Empty", " EMPTY "])
+def test_cct_empty_is_one_class_however_it_is_written(tmp_path: Path, write_cct: WriteCct, written: str) -> None:
+    write_cct(tmp_path / "a.json", [image(1)], [{"image_id": 1, "category_id": 0}], {0: written})
+    assert read(tmp_path).annotations["label"].tolist() == ["empty"]
+
+
 @pytest.mark.parametrize(
     "row", [{}, {"id": "a"}, {"file_name": "a.jpg"}, {"id": "a", "file_name": ""}, {"id": "a", "file_name": 3}]
 )

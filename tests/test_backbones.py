@@ -120,8 +120,13 @@ def small(classes: int = 2, seed: int = 0, architecture: str = "test_resnet") ->
     return build(architecture, {}, classes)
 
 
-def start(network: nn.Module, init: str, models: Path = Path("no/models"), architecture: str = "test_resnet") -> str:
-    return initialise(network, architecture, {}, init, models)
+NOWHERE = Path("no/where")
+
+
+def start(
+    network: nn.Module, init: str, models: Path = NOWHERE, pretrained: Path = NOWHERE, architecture: str = "test_resnet"
+) -> str:
+    return initialise(network, architecture, {}, init, models, pretrained)
 
 
 def written(path: Path, state: Any) -> str:
@@ -293,13 +298,25 @@ def test_a_model_that_is_not_there_lists_what_there_is(models: Path) -> None:
         start(small(), "model:dog-net", models / "nowhere")
 
 
-def test_fault_55_a_model_with_a_flipped_bit_is_not_started_from(models: Path) -> None:
+def test_a_pretraining_gives_its_weights_and_one_that_is_not_there_is_asked_for(models: Path) -> None:
+    network = small(2, seed=7)
+    words = start(network, "pretrained", pretrained=models / "cat-net")
+    assert equal_but_for("fc.", network, small(4, seed=1))
+    assert words.startswith("pretrained cat-net, sha256 ")
+    with pytest.raises(
+        DataError, match=r"init: pretrained: no/where is no pretraining's folder\. Name one by the entry's `needs`"
+    ):
+        start(small(), "pretrained")
+
+
+@pytest.mark.parametrize("init", ["model:cat-net", "pretrained"])
+def test_fault_55_a_model_with_a_flipped_bit_is_not_started_from(models: Path, init: str) -> None:
     path = models / "cat-net" / "weights.safetensors"
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"weights\.safetensors: altered: sha256"):
-        start(small(), "model:cat-net", models)
+        start(small(), init, models, models / "cat-net")
 
 
 # --- published weights -------------------------------------------------------------------------------------------------
@@ -316,7 +333,7 @@ def test_imagenet_without_a_network_says_what_to_do(
     monkeypatch.setattr("timm.create_model", fail)
     monkeypatch.setattr("torchvision.models.get_model", fail)
     with pytest.raises(DataError) as raised:
-        initialise(nn.Linear(1, 1), architecture, {}, "imagenet", Path("models"))
+        initialise(nn.Linear(1, 1), architecture, {}, "imagenet", NOWHERE, NOWHERE)
     message = str(raised.value)
     assert f"the weights of `{architecture}` could not be fetched ({type(error).__name__}: {error})" in message
     assert "set init to file:<path>" in message
@@ -341,7 +358,7 @@ def test_imagenet_takes_what_the_library_gives(monkeypatch: pytest.MonkeyPatch) 
         return published
 
     monkeypatch.setattr("timm.create_model", create)
-    words = backbones.initialise(network, "test_resnet", {"drop_rate": 0.1}, "imagenet", Path("models"))
+    words = backbones.initialise(network, "test_resnet", {"drop_rate": 0.1}, "imagenet", NOWHERE, NOWHERE)
     assert asked == {"name": "test_resnet", "pretrained": True, "drop_rate": 0.1}
     assert words.startswith("the library's ImageNet weights: ")
     assert equal_but_for("fc.", network, published)

@@ -100,7 +100,7 @@ def test_a_good_source_is_kept_whole(source: Callable[..., Path], cleaned: Clean
     assert (row.note, row.infrared, pd.isna(row.location), pd.isna(row.captured_at)) == ("", False, True, True)
     assert rejects.empty
     assert counts["pictures"] == {"in": 3, "kept": 3, "rejected": 0, "merged": 0}
-    assert counts["annotations"] == {"in": 3, "boxes": 0, "labels_only": 3, "rejected": 0}
+    assert counts["annotations"] == {"in": 3, "boxes": 0, "labels_only": 3, "rejected": 0, "replaced": 0}
     assert samples.root == root
     assert samples.data == "your data"
     assert check_manifest(Path("clean")) == []
@@ -230,7 +230,7 @@ def test_fault_24_annotation_without_image_and_image_without_annotation(
     assert cleaned(root, **LENIENT).code == 0
     _, rejects, counts = results()
     assert because(rejects) == [("annotation", "ghost", "no_such_picture"), ("picture", "x.png", "no_annotation")]
-    assert counts["annotations"] == {"in": 4, "boxes": 0, "labels_only": 3, "rejected": 1}
+    assert counts["annotations"] == {"in": 4, "boxes": 0, "labels_only": 3, "rejected": 1, "replaced": 0}
 
 
 def test_a_file_name_is_found_as_it_stands_or_by_its_only_ending(
@@ -340,7 +340,7 @@ def test_fault_25_26_a_refused_box_is_counted_and_its_class_kept(
     assert rejects["row"].tolist() == ["list.json annotations[3]"]
     assert boxes_of(samples, "x") == []
     assert (row_of(samples, "x").label, row_of(samples, "x").note) == ("fox", "its box was refused, its class kept")
-    assert counts["annotations"] == {"in": 4, "boxes": 0, "labels_only": 3, "rejected": 1}
+    assert counts["annotations"] == {"in": 4, "boxes": 0, "labels_only": 3, "rejected": 1, "replaced": 0}
     assert counts["pictures"]["kept"] == 4
 
 
@@ -511,7 +511,7 @@ def test_the_same_bytes_twice(source: Callable[..., Path], cleaned: Cleaned, pic
         ("picture", "y.png", "conflicting_duplicate"),
         ("picture", "z.png", "conflicting_duplicate"),
     ]
-    assert counts["annotations"] == {"in": 6, "boxes": 1, "labels_only": 1, "rejected": 4}
+    assert counts["annotations"] == {"in": 6, "boxes": 1, "labels_only": 1, "rejected": 4, "replaced": 0}
 
 
 def test_a_picture_named_again_by_a_later_list_is_merged(
@@ -586,7 +586,7 @@ def test_a_table_goes_through(tmp_path: Path, cleaned: Cleaned, picture: Make) -
     assert boxes_of(samples, "noise 0.png") == [[10, 20, 20, 25], [10, 20, 40, 25]]
     assert (last.label, last.seq_id, pd.isna(last.frame_num)) == ("empty", "noise 2.png", True)
     assert because(rejects) == [("annotation", "noise 1.png", "box_without_area")]
-    assert counts["annotations"] == {"in": 4, "boxes": 2, "labels_only": 1, "rejected": 1}
+    assert counts["annotations"] == {"in": 4, "boxes": 2, "labels_only": 1, "rejected": 1, "replaced": 0}
 
 
 def test_a_row_that_contradicts_another_is_counted(tmp_path: Path, cleaned: Cleaned, picture: Make) -> None:
@@ -607,7 +607,7 @@ def test_a_row_that_contradicts_another_is_counted(tmp_path: Path, cleaned: Clea
     assert rejects["row"].tolist() == ["LABELS.CSV line 3"]
     assert rejects["detail"].tolist() == ["location 6, 5 in LABELS.CSV line 2"]
     assert counts["pictures"] == {"in": 3, "kept": 2, "rejected": 1, "merged": 0}
-    assert counts["annotations"] == {"in": 2, "boxes": 0, "labels_only": 2, "rejected": 0}
+    assert counts["annotations"] == {"in": 2, "boxes": 0, "labels_only": 2, "rejected": 0, "replaced": 0}
 
 
 @pytest.mark.parametrize("ending", PICTURE_ENDINGS)
@@ -741,7 +741,7 @@ def test_real_cct20_is_kept_whole_and_boxes_lie_inside() -> None:
     raw = adapter("cct20").read(CCT20, files, ())
     samples, boxes_, rejects, counts = clean(raw, CCT20, files, CleanSettings(), 2)
     assert counts["pictures"] == {"in": 1057, "kept": 1057, "rejected": 0, "merged": 0}
-    assert counts["annotations"] == {"in": 1119, "boxes": 1119, "labels_only": 0, "rejected": 0}
+    assert counts["annotations"] == {"in": 1119, "boxes": 1119, "labels_only": 0, "rejected": 0, "replaced": 0}
     assert rejects.empty
     assert set(samples["width_px"]) == {512}
     both = samples.merge(raw.pictures, on="sample_id", suffixes=("", "_listed"))

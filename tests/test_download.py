@@ -595,6 +595,81 @@ def test_a_folder_that_the_stage_would_write_over_is_refused(tmp_path: Path, whe
     assert (tmp_path / where / "mine.jpg").exists()
 
 
+# Hand labels ---------------------------------------------------------------------------------------------------------
+
+LABELS = '{"images": [], "annotations": [], "categories": []}'
+
+
+def with_labels(tmp_path: Path, labels: Path | str, source: str) -> Path:
+    settings = DownloadSettings(adapter="folders", source=source, labels=str(labels))
+    out, looked = tmp_path / "raw/set", tmp_path / "raw/set.look.json"
+    look(settings, looked)
+    fetch(settings, WHERE, "fake", looked, out, tmp_path / "cache", seed=1)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["path", "embedded"])
+def test_hand_labels_are_copied_and_are_none_of_the_sources_files(
+    tmp_path: Path, folder: Path, renderer: None, kind: str
+) -> None:
+    (tmp_path / "mine.json").write_text(LABELS)
+    out = with_labels(tmp_path, tmp_path / "mine.json", f"path:{folder}" if kind == "path" else kind)
+    assert (out / "hand_labels.json").read_text() == LABELS
+    about = read_json(out / "source.json")
+    assert about["labels"] == {"path": str(tmp_path / "mine.json"), "sha256": sha256(LABELS.encode())}
+    source = open_source(out)
+    assert source.labels == out / "hand_labels.json"
+    assert len(source.files) == about["files"] == (4 if kind == "path" else 3)
+    assert "hand_labels.json" not in source.files
+    assert unchanged(source) == [] and check_manifest(out) == []
+    assert open_source(from_folder(folder, tmp_path)).labels is None
+
+
+@pytest.mark.parametrize("kind", ["path", "embedded", "url"])
+def test_look_notices_other_hand_labels(tmp_path: Path, folder: Path, kind: str) -> None:
+    labels, looked = tmp_path / "mine.json", tmp_path / "set.look.json"
+    source = f"path:{folder}" if kind == "path" else kind
+    seen = set()
+    for text in (LABELS, LABELS, LABELS + "\n"):
+        labels.write_text(text)
+        look(DownloadSettings(adapter="folders", source=source, labels=str(labels)), looked)
+        seen.add(looked.read_bytes())
+    assert len(seen) == 2
+
+
+def test_hand_labels_changed_after_the_look(tmp_path: Path, folder: Path) -> None:
+    labels, looked = tmp_path / "mine.json", tmp_path / "set.look.json"
+    labels.write_text(LABELS)
+    settings = DownloadSettings(adapter="folders", source=f"path:{folder}", labels=str(labels))
+    look(settings, looked)
+    labels.write_text(LABELS + "\n")
+    with pytest.raises(DataError, match=r"mine.json: changed since it was looked at. Run `dvc repro` again"):
+        fetch(settings, WHERE, "set", looked, tmp_path / "raw/set", tmp_path, 1)
+    assert os.listdir(tmp_path / "raw") == []
+
+
+@pytest.mark.parametrize(
+    ("place", "match"),
+    [
+        ("mine.json", r"mine.json: line 2, column 1: malformed JSON"),
+        ("none.json", r"none.json: no such file. Set `download.labels` to"),
+        ("raw/set/mine.json", r"lies in .*raw/set, which is written anew. Keep the hand labels elsewhere"),
+        ("my data é/mine.json", r"lies in the source, whose own list it would be taken for"),
+    ],
+)
+def test_hand_labels_that_cannot_be_used(tmp_path: Path, folder: Path, place: str, match: str) -> None:
+    for name in ("mine.json", "raw/set/mine.json", "my data é/mine.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{\n")
+    with pytest.raises(DataError, match=match):
+        with_labels(tmp_path, tmp_path / place, f"path:{folder}")
+    assert not (tmp_path / "raw/set.look.json").exists()
+
+
+def test_hand_labels_reserve_their_name(tmp_path: Path, site: Site) -> None:
+    fails(tmp_path, "'hand_labels.json' .* a name that is kept", site.url("hand_labels.json"))
+
+
 # Embedded ------------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Predictions -> answers, metrics and slices, with exact numbers on hand-made tables. Faults 59 and 60."""
+"""Predictions -> metrics, tables and slices, with exact numbers on hand-made tables. Faults 59 and 60."""
 
 import json
 from collections.abc import Callable
@@ -10,67 +10,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import evaluate
-from stages.evaluate import EvaluateSettings, all_classes, answers, measure, rounded, slices, with_slices
-from stages.files import DataError, check_manifest, new_folder, read_json, write_json
-from stages.predictions import check_predictions
-from stages.samples import BOXES, SAMPLES, Samples
-
-SETTINGS = EvaluateSettings(draws=200)
-
-
-def predicted(rows: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """{sample_id: {label: score}} -> a predictions table."""
-    flat = [(name, "class", label, score) for name, scores in rows.items() for label, score in scores.items()]
-    return pd.DataFrame(flat, columns=["sample_id", "task", "label", "score"])
-
-
-def pictures(**labels: str) -> pd.DataFrame:
-    return pd.DataFrame({"sample_id": list(labels), "label": list(labels.values())})
-
-
-# Answers -------------------------------------------------------------------------------------------------------------
-
-
-def test_the_highest_score_is_the_answer_and_ties_go_by_name() -> None:
-    table = answers(predicted({"b": {"fox": 0.3, "deer": 0.7}, "a": {"wolf": 0.5, "fox": 0.5}}), pictures(a="fox", b="deer"))
-    assert table[["sample_id", "actual", "predicted", "score"]].to_numpy().tolist() == [
-        ["a", "fox", "fox", 0.5],
-        ["b", "deer", "deer", 0.7],
-    ]
-
-
-def test_fault_59_a_missing_prediction_fails() -> None:
-    given = predicted({"a": {"deer": 1.0}})
-    with pytest.raises(DataError, match=r"1 of 2 pictures have no prediction \(\['b'\]\), 0 .* averaged over fewer"):
-        answers(given, pictures(a="deer", b="fox"))
-
-
-def test_fault_59_a_prediction_of_no_picture_fails() -> None:
-    given = predicted({"a": {"deer": 1.0}, "z": {"deer": 1.0}})
-    with pytest.raises(DataError, match=r"0 of 1 pictures .*, 1 predictions no picture \(\['z'\]\)"):
-        answers(given, pictures(a="deer"))
-
-
-@pytest.mark.parametrize("score", [float("nan"), float("inf"), -0.1, 1.1])
-def test_fault_60_a_score_that_is_none_fails(score: float) -> None:
-    with pytest.raises(DataError, match=r"(?s)the predictions break the table's rules:.*score"):
-        check_predictions(predicted({"a": {"deer": 0.5, "fox": score}}), pd.Series(["a"]))
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (lambda table: table.assign(task="box"), "task"),
-        (lambda table: table.drop(columns="score"), "score"),
-        (lambda table: table.assign(more=1), "more"),
-        (lambda table: pd.concat([table, table]), "sample_id"),
-        (lambda table: table.assign(sample_id=[None, "a"]), "sample_id"),
-    ],
+from stages import evaluate, scores
+from stages.answers import Answers
+from stages.evaluate import (
+    EvaluateSettings,
+    all_classes,
+    headline,
+    measure,
+    measure_boxes,
+    reliability,
+    require_finite,
+    rounded,
+    slices,
+    with_slices,
 )
-def test_another_shape_of_predictions_fails(change: Callable[[pd.DataFrame], pd.DataFrame], word: str) -> None:
-    with pytest.raises(DataError, match=rf"(?s)the predictions break the table's rules:.*{word}"):
-        check_predictions(change(predicted({"a": {"deer": 0.5, "fox": 0.5}})), pd.Series(["a"]))
+from stages.files import DataError, check_manifest, new_folder, read_json, write_json, write_manifest
+from stages.predictions import CLASS, box_rows, class_rows
+from stages.samples import BOX_COLUMNS, BOXES, EMPTY, SAMPLES, Samples
+
+CLASSES = ["deer", "fox", EMPTY]
 
 
 # Measures ------------------------------------------------------------------------------------------------------------
@@ -84,7 +42,8 @@ def table_of(rows: str) -> pd.DataFrame:
         expanded += [(part, *(None if word == "-" else word for word in rest))] * int(times)
     columns = ["part", "actual", "predicted", "light", "box_size", "location"]
     table = pd.DataFrame(expanded, columns=columns)
-    return table.assign(sample_id=[f"p{n}" for n in range(len(table))], seq_id=[f"s{n // 2}" for n in range(len(table))])
+    table = table.assign(sample_id=[f"p{n}" for n in range(len(table))], seq_id=[f"s{n // 2}" for n in range(len(table))])
+    return table.assign(score=0.9, calibrated=0.7)
 
 
 TABLE = table_of("""
@@ -100,33 +59,196 @@ TABLE = table_of("""
 """)
 
 
+# The sequences' own answers: two of seen, one right; one of unseen, wrong.
+SEQUENCES = pd.DataFrame(
+    [
+        ("val", "deer", "deer", "s0"),
+        ("seen", "deer", "deer", "s2"),
+        ("seen", "fox", "deer", "s6"),
+        ("unseen", "wolf", "deer", "s8"),
+    ],
+    columns=["part", "actual", "predicted", "seq_id"],
+)
+
+
+def measured(table: pd.DataFrame = TABLE, seed: int = 0) -> pd.DataFrame:
+    """`measure`, a row for each part, its index."""
+    answers = Answers(table, SEQUENCES[SEQUENCES["part"].isin(table["part"])], {}, CLASS)
+    return measure(answers, CLASSES, "deer", 200, seed).set_index("part")
+
+
 def test_measure_exact_numbers() -> None:
-    found = measure(TABLE, ["deer", "fox", "empty"], "deer", SETTINGS, 0)
-    assert list(found) == ["val", "seen", "unseen", "gap"]
-    assert found["val"]["n"] == 4
-    assert found["val"]["f1_macro"] == pytest.approx((6 / 7 + 0) / 2)
-    assert found["seen"]["n"] == 10
-    assert found["seen"]["f1_macro"] == pytest.approx((6 / 7 + 0.4) / 2)
-    assert found["seen"]["accuracy"] == pytest.approx(0.7)
-    assert found["seen"]["majority"] == pytest.approx(0.8)
-    assert found["unseen"]["n"] == 4
-    assert found["unseen"]["f1_macro"] == pytest.approx((4 / 6) / 3)  # a class that train lacks counts, as missed
-    assert found["unseen"]["majority"] == pytest.approx(0.5)
-    assert found["gap"] == pytest.approx((6 / 7 + 0.4) / 2 - (4 / 6) / 3)
-    assert found["seen"]["f1_macro_low"] <= found["seen"]["f1_macro"] <= found["seen"]["f1_macro_high"]
+    found = measured()
+    assert found.index.tolist() == ["val", "seen", "unseen"]
+    assert found["n"].tolist() == [4, 10, 4]
+    # A class that train lacks counts, as missed.
+    assert found["f1_macro"].tolist() == pytest.approx([(6 / 7 + 0) / 2, (6 / 7 + 0.4) / 2, (4 / 6) / 3])
+    assert found["accuracy"].tolist() == pytest.approx([0.75, 0.7, 0.5])
+    assert found["majority"].tolist() == pytest.approx([0.75, 0.8, 0.5])
+    assert found["sequences"].tolist() == [1, 2, 1]
+    assert found["sequence_f1_macro"].tolist() == pytest.approx([1, (2 / 3 + 0) / 2, 0])
+    assert found["ece"].tolist() == pytest.approx([0.9 - 0.75, 0.9 - 0.7, 0.9 - 0.5])
+    assert found["ece_calibrated"].tolist() == pytest.approx([0.05, 0, 0.2])
+    for name in ("f1_macro", "sequence_f1_macro"):
+        assert (found[f"{name}_low"] <= found[name]).all() and (found[name] <= found[f"{name}_high"]).all()
 
 
 def test_measure_draws_by_its_seed_and_not_by_what_else_is_there() -> None:
-    one = measure(TABLE, ["deer", "fox", "empty"], "deer", SETTINGS, 1)
-    assert one == measure(TABLE, ["deer", "fox", "empty"], "deer", SETTINGS, 1)
-    assert measure(TABLE[TABLE["part"] == "seen"], ["deer", "fox", "empty"], "deer", SETTINGS, 1) == {"seen": one["seen"]}
-    assert any(measure(TABLE, ["deer", "fox", "empty"], "deer", SETTINGS, seed) != one for seed in range(2, 6))
+    one = measured(seed=1)
+    pd.testing.assert_frame_equal(one, measured(seed=1))
+    pd.testing.assert_frame_equal(measured(TABLE[TABLE["part"] == "seen"], 1), one.loc[["seen"]])
+    assert any(not measured(seed=seed).equals(one) for seed in range(2, 6))
 
 
 def test_train_and_unused_are_not_measured() -> None:
     table = TABLE.assign(part=TABLE["part"].replace({"val": "train", "unseen": "unused"}))
-    assert list(measure(table, ["deer", "fox", "empty"], "deer", SETTINGS, 0)) == ["seen"]
-    assert set(slices(table, ["deer", "fox", "empty"])["part"]) == {"seen"}
+    assert measured(table).index.tolist() == ["seen"]
+    assert set(slices(table, CLASSES)["part"]) == {"seen"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_fault_60_a_figure_that_is_none_is_named(value: float) -> None:
+    parts = pd.DataFrame({"part": ["val", "seen"], "n": [1, 2], "f1_macro": [0.5, 0.5], "accuracy": [0.5, value]})
+    require_finite(parts.drop(columns="accuracy"))
+    with pytest.raises(DataError, match=r"^seen\.accuracy is not a finite number: nothing is written$"):
+        require_finite(parts)
+
+
+def test_reliability_is_told_for_each_part_before_and_after() -> None:
+    found = reliability(TABLE)
+    assert list(found.columns) == ["part", "scores", "low", "high", "n", "confidence", "accuracy"]
+    rows = {(row.part, row.scores): row for row in found.itertuples()}
+    assert len(rows) == len(found) == 6, "bins without a picture are left out"
+    seen = rows["seen", "score"]
+    assert (seen.low, seen.high) == (pytest.approx(13 / 15), pytest.approx(14 / 15))
+    assert (seen.n, seen.confidence, seen.accuracy) == (10, pytest.approx(0.9), pytest.approx(0.7))
+    assert rows["unseen", "calibrated"].confidence == pytest.approx(0.7)
+
+
+# Headline ------------------------------------------------------------------------------------------------------------
+
+
+def figures(*parts: str, **changes: Any) -> pd.DataFrame:
+    """A row for each part, every figure of a detector."""
+    names = ["f1_macro", "f1_macro_low", "f1_macro_high", "accuracy", "majority", "sequence_f1_macro", "ece", "map50", "box_f1"]
+    rows = [{"part": part, "n": 10 + place} | dict.fromkeys(names, place / 10) for place, part in enumerate(parts, 1)]
+    return pd.DataFrame(rows).assign(**changes)
+
+
+def test_the_headline_of_a_detector_is_a_dozen_numbers() -> None:
+    assert headline(figures("val", "test", "seen", "unseen")) == {
+        "val": {"f1_macro": 0.1, "map50": 0.1},
+        "test": {"f1_macro": 0.2},
+        "seen": {"f1_macro": 0.3, "map50": 0.3},
+        "unseen": {"n": 14, "f1_macro": 0.4, "f1_macro_low": 0.4, "f1_macro_high": 0.4, "majority": 0.4, "map50": 0.4},
+        "gap": pytest.approx(-0.1),
+    }
+    assert sum(len(part) for part in evaluate.HEADLINES.values()) + 1 == 12
+
+
+def test_the_headline_of_a_classifier_and_of_parts_without_boxes_has_no_map() -> None:
+    classifier = headline(figures("val", "seen").drop(columns=["map50", "box_f1"]))
+    assert classifier == {"val": {"f1_macro": 0.1}, "seen": {"f1_macro": 0.2}}, "and no gap without unseen"
+    some = headline(figures("val", "unseen", map50=[0.5, float("nan")]))
+    assert some["val"] == {"f1_macro": 0.1, "map50": 0.5}
+    assert "map50" not in some["unseen"]
+    assert isinstance(some["unseen"]["n"], int), "counts stay whole in JSON"
+
+
+# Boxes ---------------------------------------------------------------------------------------------------------------
+
+
+PICTURES = pd.DataFrame(
+    [("v1", "val", "deer"), ("v2", "val", "fox"), ("v3", "val", EMPTY), ("v4", "val", "deer"), ("t1", "test", "deer"),
+     ("s1", "seen", "deer"), ("s2", "seen", EMPTY), ("u1", "unseen", "fox"), ("u2", "unseen", EMPTY)],
+    columns=["sample_id", "part", "actual"],
+).assign(seq_id=lambda table: table["sample_id"])  # fmt: skip
+
+
+def at(*rows: tuple[Any, ...]) -> pd.DataFrame:
+    """(sample_id, label, [score,] left, height) of boxes 10 px wide: equal `left` and heights of 10 and 6.2 have an IoU of 0.62."""
+    flat = [(*row[:-2], float(row[-2]), 0.0, row[-2] + 10.0, float(row[-1])) for row in rows]
+    columns = ["sample_id", "label", *(["score"] if rows and len(rows[0]) == 5 else []), *BOX_COLUMNS]
+    return pd.DataFrame(flat, columns=columns)
+
+
+TRUE = at(("v1", "deer", 0, 10), ("v2", "fox", 0, 10), ("s1", "deer", 0, 10), ("s1", "deer", 20, 10))
+FOUND = box_rows(
+    at(
+        ("v1", "deer", 0.9, 0, 10),  # right
+        ("v2", "fox", 0.8, 0, 10),  # right
+        ("v2", "fox", 0.3, 40, 10),  # over nothing
+        ("v3", "deer", 0.6, 0, 10),  # over nothing, in an empty picture
+        ("v4", "fox", 0.95, 0, 10),  # in a picture of an animal without a box: nobody knows
+        ("s1", "deer", 0.85, 0, 10),  # right
+        ("s1", "deer", 0.7, 20, 6.2),  # right at an IoU of up to 0.6
+        ("s2", "deer", 0.9, 0, 10),  # over nothing
+        ("u1", "fox", 0.99, 0, 10),
+    ),
+    PICTURES["sample_id"],
+)
+
+
+def boxes_of(found: pd.DataFrame = FOUND, true: pd.DataFrame = TRUE, pictures: pd.DataFrame = PICTURES, **other: Any) -> Any:
+    return measure_boxes(found, true, pictures, ["deer", "fox"], **({"draws": 50, "seed": 0} | other))
+
+
+def test_boxes_exact_numbers() -> None:
+    parts, by_class, confusion, threshold = boxes_of()
+    assert threshold == 0.8  # both of val's boxes found and nothing else
+    rows = parts.set_index("part")
+    assert rows.index.tolist() == ["val", "seen"], "parts without a true box have no row"
+    assert rows["boxes"].tolist() == [2, 2]
+    # Seen: surest first wrong, right, right: precision 1/2 and 2/3 at the hits, so 2/3 everywhere. From an IoU of 0.65 up the
+    # second hit is none: precision 1/2 up to a recall of 1/2, which is 51 of 101 points.
+    assert rows["map50"].tolist() == pytest.approx([1, 2 / 3])
+    assert rows["map50_95"].tolist() == pytest.approx([1, (3 * 2 / 3 + 7 * 0.5 * 51 / 101) / 10])
+    assert rows["box_precision"].tolist() == pytest.approx([1, 0.5])
+    assert rows["box_recall"].tolist() == pytest.approx([1, 0.5])
+    assert rows["box_f1"].tolist() == pytest.approx([1, 0.5])
+    assert rows.loc["val", ["map50_low", "map50_high"]].tolist() == [1, 1]
+    # Draws of two of its two sequences: s1 and s2 as they are, or s1 twice, or s2 twice, which says nothing.
+    assert rows.loc["seen", ["map50_low", "map50_high"]].tolist() == pytest.approx([2 / 3, 1])
+    assert by_class[["part", "label", "boxes"]].to_numpy().tolist() == [
+        ["val", "deer", 1], ["val", "fox", 1], ["seen", "deer", 2], ["seen", "fox", 0]
+    ]  # fmt: skip
+    assert by_class["ap50"].tolist() == pytest.approx([1, 1, 2 / 3, float("nan")], nan_ok=True)
+    assert confusion[["part", "level", "actual", "predicted", "n"]].to_numpy().tolist() == [
+        ["val", "box", "deer", "deer", 1], ["val", "box", "fox", "fox", 1],
+        ["seen", "box", "deer", "deer", 1], ["seen", "box", "deer", "missed", 1], ["seen", "box", "background", "deer", 1],
+    ]  # fmt: skip
+
+
+def test_boxes_in_pictures_of_an_animal_without_a_box_take_no_part() -> None:
+    expected = boxes_of()
+    for found in (FOUND[FOUND["sample_id"] != "v4"], pd.concat([FOUND, FOUND[FOUND["sample_id"] == "v4"]])):
+        for one, other in zip(boxes_of(found), expected, strict=True):
+            assert one.equals(other) if isinstance(one, pd.DataFrame) else one == other
+    empty = PICTURES.assign(actual=PICTURES["actual"].where(PICTURES["sample_id"] != "v4", EMPTY))
+    assert boxes_of(pictures=empty)[0]["map50"][0] < 1, "in an empty picture it counts as false"
+
+
+def test_boxes_the_threshold_is_val_s_alone() -> None:
+    away = FOUND["sample_id"].str.startswith(("s", "u"))
+    for found in (FOUND.assign(score=FOUND["score"].mask(away, 0.01)), FOUND.assign(score=FOUND["score"].mask(away, 0.999))):
+        assert boxes_of(found)[3] == 0.8
+    fewer = TRUE[TRUE["sample_id"].str.startswith("v")]
+    parts, *_, threshold = boxes_of(true=fewer)
+    assert (parts["part"].tolist(), threshold) == (["val"], 0.8)
+
+
+def test_boxes_without_any_usable_picture_in_val_are_refused() -> None:
+    with pytest.raises(DataError, match="no picture of val has a box or is empty: the threshold for boxes is chosen there"):
+        boxes_of(pictures=PICTURES[~PICTURES["sample_id"].isin(["v1", "v2", "v3"])])
+
+
+def test_boxes_draw_by_their_seed() -> None:
+    one = boxes_of(draws=2, seed=0)[0]
+    assert boxes_of(draws=2, seed=0)[0].equals(one)
+    assert any(not boxes_of(draws=2, seed=seed)[0].equals(one) for seed in range(1, 6))
+
+
+# Slices --------------------------------------------------------------------------------------------------------------
 
 
 def test_all_classes_are_the_trained_then_the_strange() -> None:
@@ -135,7 +257,7 @@ def test_all_classes_are_the_trained_then_the_strange() -> None:
 
 
 def test_slices_exact_numbers() -> None:
-    found = slices(TABLE, ["deer", "fox", "empty"])
+    found = slices(TABLE, CLASSES)
     assert list(found.columns) == ["part", "slice", "value", "n", "f1_macro", "accuracy"]
     rows = {(row.part, row.slice, row.value): row for row in found.itertuples()}
     assert set(rows) == {
@@ -175,49 +297,64 @@ def test_rounded_goes_all_the_way_down() -> None:
 # The command line ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ...]]:
-    """Folders as the stages before leave them, and a family that answers `answer(picture)`: -> the words to call."""
+PARAMS = {"evaluate": {"draws": 50, "map_draws": 20}}
+Answering = Callable[[Any], dict[str, float]]
 
-    def make(answer: Callable[[Any], dict[str, float]], ids: tuple[str, ...] = ("a", "b", "NA", "d", "e", "f")) -> Any:
-        count = len(ids)
-        table = pd.DataFrame(
-            {
-                "sample_id": ids, "path": ids, "label": ["deer", "fox"] * (count // 2), "location": "1",
-                "seq_id": ids, "frame_num": pd.array([pd.NA] * count, "Int64"),
-                "captured_at": pd.Series([pd.NaT] * count, dtype="datetime64[us]"), "given_split": None,
-                "width_px": 8, "height_px": 6, "infrared": False, "bytes": 9,
-                "sha256": [f"{n:064x}" for n in range(count)], "phash": [f"{n:016x}" for n in range(count)], "note": "",
-            }
-        )  # fmt: skip
-        table = SAMPLES.validate(table.astype({"given_split": "str"}))
+
+def samples_table(labels: dict[str, str]) -> pd.DataFrame:
+    """{sample_id: label} -> a samples table of pictures of 100 x 50 px, each a sequence of its own."""
+    ids = list(labels)
+    table = pd.DataFrame(
+        {
+            "sample_id": ids, "path": ids, "label": list(labels.values()), "location": "1", "seq_id": ids,
+            "frame_num": pd.array([pd.NA] * len(ids), "Int64"),
+            "captured_at": pd.Series([pd.NaT] * len(ids), dtype="datetime64[us]"), "given_split": None,
+            "width_px": 100, "height_px": 50, "infrared": False, "bytes": 9,
+            "sha256": [f"{n:064x}" for n in range(len(ids))], "phash": [f"{n:016x}" for n in range(len(ids))], "note": "",
+        }
+    )  # fmt: skip
+    return SAMPLES.validate(table.astype({"given_split": "str"}))
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Callable[..., tuple[Any, ...]]:
+    """Write folders as the stages before leave them: (classes, labels, parts, boxes) -> the words to call the stage with."""
+
+    def write(classes: list[str], labels: dict[str, str], parts: dict[str, str], boxes: pd.DataFrame) -> tuple[Any, ...]:
         with new_folder(tmp_path / "clean") as folder:
-            table.to_parquet(folder / "samples.parquet", index=False)
-            names = {name: pd.Series([], dtype="str" if name in ("sample_id", "label") else float) for name in BOXES.columns}
-            pd.DataFrame(names).to_parquet(folder / "boxes.parquet", index=False)
+            samples_table(labels).to_parquet(folder / "samples.parquet", index=False)
+            boxes.astype({"sample_id": "str", "label": "str"}).to_parquet(folder / "boxes.parquet", index=False)
             write_json(folder / "source.json", {"root": "raw", "data": "your data"})
         with new_folder(tmp_path / "splits") as folder:
-            parts = ["train", "train", "seen", "seen", "unseen", "unseen"][:count]
-            pd.DataFrame({"sample_id": ids, "part": parts}).to_csv(folder / "class.csv", index=False)
+            (folder / "class").mkdir()
+            pd.DataFrame(list(parts.items()), columns=["sample_id", "part"]).to_csv(folder / "class/parts.csv", index=False)
         with new_folder(tmp_path / "model") as folder:
-            card = {
-                "classes": ["deer", "fox"],
-                "trained_on": {"data": "your data"},
-                "as_built": "tiny at 8 px, scratch",
-            }
+            card = {"classes": classes, "trained_on": {"data": "your data"}, "as_built": "tiny at 8 px, scratch"}
             write_json(folder / "model.json", card)
+        (tmp_path / "checked.json").write_text("{}")
+        return ("evaluate", "--model", "m", "--family", "image", "--params", "evaluate", "--trained", "model",
+                "--clean", "clean", "--split", "splits/class", "--needs", "checked.json", "--seed", 0,
+                "--predictions", "predictions", "--metrics", "metrics")  # fmt: skip
 
-        def predict(_folder: Path, rows: pd.DataFrame, _root: Path, _batch: int) -> pd.DataFrame:
-            return predicted({row.sample_id: found for row in rows.itertuples() if (found := answer(row))})
+    return write
+
+
+@pytest.fixture
+def trained(folders: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answering], tuple[Any, ...]]:
+    """Eight pictures and a family that answers `answer(picture)` with probabilities: -> the words to call."""
+
+    def make(answer: Answering) -> tuple[Any, ...]:
+        labels = dict(zip(["a", "b", "NA", "d", "e", "f", "v", "w"], ["deer", "fox"] * 4, strict=True))
+        parts = dict(zip(labels, ["train", "train", "seen", "seen", "unseen", "unseen", "val", "val"], strict=True))
+
+        def predict(_folder: Path, rows: pd.DataFrame, _root: Path, _batch: int, _boxes: Any) -> pd.DataFrame:
+            return class_rows(pd.DataFrame({row.sample_id: found for row in rows.itertuples() if (found := answer(row))}).T)
 
         monkeypatch.setattr(evaluate, "family", lambda name: SimpleNamespace(predict=predict))
-        return ("evaluate", "--model", "m", "--family", "image", "--params", "evaluate", "--trained", "model", "--clean",
-                "clean", "--split", "splits/class.csv", "--seed", 0, "--predictions", "predictions", "--metrics", "metrics")  # fmt: skip
+        none = pd.DataFrame(columns=list(BOXES.columns)).astype(dict.fromkeys(BOX_COLUMNS, float))
+        return folders(["deer", "fox"], labels, parts, none)
 
     return make
-
-
-PARAMS = {"evaluate": {"draws": 50}}
 
 
 def right(row: Any) -> dict[str, float]:
@@ -228,76 +365,102 @@ def all_files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def results() -> dict[str, bytes]:
+    return all_files(Path("metrics")) | all_files(Path("predictions"))
+
+
 def test_the_stage_writes_metrics_tables_and_predictions(stage: Callable[..., Any], trained: Any) -> None:
     done = stage(*trained(lambda row: right(row) if row.sample_id != "f" else {"deer": 1.0, "fox": 0.0}), params=PARAMS)
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
-    assert metrics["seen"]["f1_macro"] == 1
-    assert metrics["seen"]["n"] == 2  # the picture that is called NA is one of them
+    assert set(metrics) == {"val", "seen", "unseen", "gap", "data", "architecture"}
+    assert metrics["seen"] == {"f1_macro": 1}
+    assert metrics["unseen"]["n"] == 2
     assert metrics["unseen"]["f1_macro"] == 0.3333
     assert metrics["gap"] == 0.6667
     assert (metrics["data"], metrics["architecture"]) == ("your data", "tiny at 8 px, scratch")
-    assert sorted(path.name for path in Path("metrics").iterdir()) == [
-        "m.classes.csv", "m.confusion.csv", "m.json", "m.slices.csv"
-    ]  # fmt: skip
-    confusion = pd.read_csv("metrics/m.confusion.csv").to_numpy().tolist()
-    assert confusion == [["seen", "deer", "deer", 1], ["seen", "fox", "fox", 1],
-                         ["unseen", "deer", "deer", 1], ["unseen", "fox", "deer", 1]]  # fmt: skip
+    names = ["classes.csv", "confusion.csv", "json", "parts.csv", "reliability.csv", "slices.csv"]
+    assert sorted(path.name for path in Path("metrics").iterdir()) == [f"m.{name}" for name in names]
+    parts = pd.read_csv("metrics/m.parts.csv").set_index("part")
+    assert parts.index.tolist() == ["val", "seen", "unseen"]
+    assert parts["n"].tolist() == [2, 2, 2]  # the picture that is called NA is one of seen's
+    assert parts["accuracy"].tolist() == [1, 1, 0.5]
+    assert parts["sequence_f1_macro"].tolist() == [1, 1, 0.3333]
+    assert "map50" not in parts
+    confusion = pd.read_csv("metrics/m.confusion.csv").query("part != 'val'").to_numpy().tolist()
+    assert confusion == [["picture", "seen", "deer", "deer", 1], ["picture", "seen", "fox", "fox", 1],
+                         ["picture", "unseen", "deer", "deer", 1], ["picture", "unseen", "fox", "deer", 1]]  # fmt: skip
     classes = pd.read_csv("metrics/m.classes.csv")
     assert classes.query("part == 'unseen' and label == 'deer'")[["n", "predicted", "precision", "recall", "f1", "in_train"]
                          ].to_numpy().tolist() == [[1, 2, 0.5, 1, 0.6667, True]]  # fmt: skip
     assert check_manifest(Path("predictions")) == []
-    assert len(pd.read_parquet("predictions/predictions.parquet")) == 8
+    assert sorted(path.name for path in Path("predictions").iterdir()) == [
+        "answers.parquet", "chosen.json", "manifest.json", "predictions.parquet", "sequences.parquet"
+    ]  # fmt: skip
+    assert len(pd.read_parquet("predictions/predictions.parquet")) == 12
+    answers = pd.read_parquet("predictions/answers.parquet")
+    assert answers[["sample_id", "part", "actual", "predicted", "score"]].to_numpy().tolist() == [
+        ["NA", "seen", "deer", "deer", 0.9], ["d", "seen", "fox", "fox", 0.8], ["e", "unseen", "deer", "deer", 0.9],
+        ["f", "unseen", "fox", "deer", 1.0], ["v", "val", "deer", "deer", 0.9], ["w", "val", "fox", "fox", 0.8],
+    ]  # fmt: skip
+    sequences = pd.read_parquet("predictions/sequences.parquet")
+    assert sorted(sequences["sample_id"]) == ["seen:NA", "seen:d", "unseen:e", "unseen:f", "val:v", "val:w"]
+    assert set(read_json(Path("predictions/chosen.json"))) == {"temperature"}
     assert "m unseen: macro F1 0.333, n 2" in done.out
 
 
 def test_the_stage_is_the_same_twice(stage: Callable[..., Any], trained: Any) -> None:
     words = trained(right)
     assert stage(*words, params=PARAMS).code == 0
-    first = all_files(Path("metrics")) | all_files(Path("predictions"))
+    first = results()
     assert stage(*words, params=PARAMS).code == 0
-    assert all_files(Path("metrics")) | all_files(Path("predictions")) == first
+    assert results() == first
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda row: right(row) if row.sample_id != "d" else {}, "1 of 4 pictures have no prediction (['d'])"),
+        (lambda row: right(row) if row.sample_id != "d" else {}, "1 of 6 pictures have no prediction (['d'])"),
         (lambda row: {"deer": float("nan"), "fox": 0.5}, "the predictions break the table's rules"),
     ],
     ids=["fault_59", "fault_60"],
 )
-def test_fault_59_60_nothing_old_is_replaced(
-    stage: Callable[..., Any], trained: Any, answer: Callable[[Any], Any], message: str
-) -> None:
+def test_fault_59_60_nothing_old_is_replaced(stage: Callable[..., Any], trained: Any, answer: Answering, message: str) -> None:
     assert stage(*trained(right), params=PARAMS).code == 0
-    before = all_files(Path("metrics")) | all_files(Path("predictions"))
+    before = results()
     done = stage(*trained(answer), params=PARAMS)
     assert done.code == 1
     assert message in done.err
-    assert all_files(Path("metrics")) | all_files(Path("predictions")) == before
+    assert results() == before
 
 
+@pytest.mark.parametrize("name", ["accuracy", "f1_macro"])
 def test_fault_60_nan_among_the_metrics_replaces_nothing(
-    stage: Callable[..., Any], trained: Any, monkeypatch: pytest.MonkeyPatch
+    stage: Callable[..., Any], trained: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     words = trained(right)
     assert stage(*words, params=PARAMS).code == 0
-    before = all_files(Path("metrics")) | all_files(Path("predictions"))
+    before = results()
     wrong = trained(lambda row: {"deer": 0.4, "fox": 0.6})
-    monkeypatch.setattr(evaluate.scores, "accuracy", lambda counts: np.float64("nan"))
+    whole = getattr(scores, name)
+    nan_of_one_table = lambda counts: whole(counts) if counts.ndim > 2 else np.float64("nan")  # noqa: E731
+    monkeypatch.setattr(evaluate.scores, name, nan_of_one_table)
     done = stage(*wrong, params=PARAMS)
     assert done.code == 1
-    assert "m.json: not written, seen.accuracy is not a finite number" in done.err
-    assert all_files(Path("metrics")) | all_files(Path("predictions")) == before
+    assert f"error: val.{name} is not a finite number: nothing is written" in done.err
+    assert results() == before
 
 
-@pytest.mark.parametrize("folder", ["model/model.json", "clean/source.json", "splits/class.csv"])
-def test_altered_inputs_are_refused(stage: Callable[..., Any], trained: Any, folder: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["model/model.json", "clean/source.json", "splits/class/parts.csv", "boxes/predictions.parquet"]
+)
+def test_altered_inputs_are_refused(stage: Callable[..., Any], trained: Any, name: str) -> None:
     words = trained(right)
-    path = Path(folder)
-    path.write_text(path.read_text() + " ")
-    done = stage(*words, params=PARAMS)
+    with new_folder(Path("boxes")) as folder:
+        class_rows(pd.DataFrame({"deer": [1.0]}, index=["a"])).to_parquet(folder / "predictions.parquet")
+    path = Path(name)
+    path.write_bytes(path.read_bytes() + b" ")
+    done = stage(*("boxes" if word == "checked.json" else word for word in words), params=PARAMS)
     assert done.code == 1
     assert f"{path}: " in done.err
     assert not Path("metrics").exists()
@@ -305,12 +468,12 @@ def test_altered_inputs_are_refused(stage: Callable[..., Any], trained: Any, fol
 
 def test_a_split_of_other_pictures_is_refused(stage: Callable[..., Any], trained: Any) -> None:
     words = trained(right)
-    with new_folder(Path("splits")) as folder:
-        rows = [["a", "train"], ["NA", "seen"], ["gone", "seen"]]
-        pd.DataFrame(rows, columns=["sample_id", "part"]).to_csv(folder / "class.csv", index=False)
+    with Path("splits/class/parts.csv").open("a") as file:
+        file.write("gone,seen\n")
+    write_manifest(Path("splits"))
     done = stage(*words, params=PARAMS)
     assert done.code == 1
-    assert "splits/class.csv: 1 pictures are not in clean: run `dvc repro`" in done.err
+    assert "splits/class: 1 pictures are not in the samples table, gone for example: run `dvc repro`" in done.err
 
 
 def test_metrics_are_json_that_others_read(stage: Callable[..., Any], trained: Any) -> None:
@@ -318,3 +481,94 @@ def test_metrics_are_json_that_others_read(stage: Callable[..., Any], trained: A
     text = Path("metrics/m.json").read_text()
     assert text.endswith("}\n")
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))
+
+
+# A detector's --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def detector(folders: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ...]]:
+    """The pictures and boxes of above, and a family that finds `found`: -> the words to call. `given` takes what it gets."""
+
+    def make(found: pd.DataFrame = FOUND, true: pd.DataFrame = TRUE, given: list[Any] | None = None) -> tuple[Any, ...]:
+        def predict(folder: Path, rows: pd.DataFrame, root: Path, batch: int, boxes: pd.DataFrame | None) -> pd.DataFrame:
+            if given is not None:
+                given.append((folder, rows["sample_id"].tolist(), root, batch, boxes))
+            return found
+
+        monkeypatch.setattr(evaluate, "family", lambda name: SimpleNamespace(predict=predict))
+        labels = {"x1": "deer", "x2": "fox"} | dict(zip(PICTURES["sample_id"], PICTURES["actual"], strict=True))
+        parts = {"x1": "train", "x2": "train"} | dict(zip(PICTURES["sample_id"], PICTURES["part"], strict=True))
+        return folders(CLASSES, labels, parts, true)
+
+    return make
+
+
+def test_the_stage_measures_a_detector_s_boxes_and_its_pictures(stage: Callable[..., Any], detector: Any) -> None:
+    done = stage(*detector(), params=PARAMS)
+    assert done.code == 0, done.err
+    metrics = read_json(Path("metrics/m.json"))
+    assert metrics["val"]["map50"] == 1
+    assert metrics["seen"]["map50"] == 0.6667
+    assert "map50" not in metrics["unseen"], "there is no box"
+    parts = pd.read_csv("metrics/m.parts.csv").set_index("part")
+    assert parts.index.tolist() == ["val", "test", "seen", "unseen"]
+    assert parts["boxes"].tolist() == pytest.approx([2, float("nan"), 2, float("nan")], nan_ok=True)
+    assert parts.loc["seen", ["map50", "map50_95", "box_f1"]].tolist() == [0.6667, 0.3767, 0.5]
+    chosen = read_json(Path("predictions/chosen.json"))
+    assert set(chosen) == {"image_threshold", "box_threshold", "temperature"}
+    assert (chosen["image_threshold"], chosen["box_threshold"]) == (0.8, 0.8)
+    answers = pd.read_parquet("predictions/answers.parquet").set_index("sample_id")
+    assert answers["predicted"].to_dict() == {
+        "v1": "deer", "v2": "fox", "v3": EMPTY, "v4": "fox", "t1": EMPTY, "s1": "deer", "s2": "deer", "u1": "fox", "u2": EMPTY
+    }  # fmt: skip
+    confusion = pd.read_csv("metrics/m.confusion.csv")
+    assert confusion.groupby("level")["n"].sum().to_dict() == {"box": 5, "picture": 9}
+    assert confusion.query("level == 'box' and part == 'seen'")[["actual", "predicted", "n"]].to_numpy().tolist() == [
+        ["deer", "deer", 1], ["deer", "missed", 1], ["background", "deer", 1]
+    ]  # fmt: skip
+    classes = pd.read_csv("metrics/m.classes.csv").set_index(["part", "label"])
+    assert classes.loc[("seen", "deer"), ["n", "boxes", "ap50"]].tolist() == [1, 2, 0.6667]
+    assert pd.isna(classes.loc[("unseen", "fox"), "ap50"])
+    assert "m seen: macro F1" in done.out and ", mAP50 0.667, n 2" in done.out
+    sizes = pd.read_csv("metrics/m.slices.csv").query("slice == 'box_size'")
+    assert sizes[["part", "value", "n"]].to_numpy().tolist() == [["val", "small", 2], ["seen", "small", 1]]  # 100 of 5000 px²
+
+
+def test_a_detector_where_nothing_has_a_box_is_measured_by_its_pictures(stage: Callable[..., Any], detector: Any) -> None:
+    done = stage(*detector(true=TRUE[:0]), params=PARAMS)
+    assert done.code == 0, done.err
+    assert "map50" not in pd.read_csv("metrics/m.parts.csv")
+    assert set(read_json(Path("predictions/chosen.json"))) == {"image_threshold", "temperature"}
+    assert set(pd.read_csv("metrics/m.confusion.csv")["level"]) == {"picture"}
+
+
+def test_fault_60_nan_among_the_box_metrics_writes_nothing(
+    stage: Callable[..., Any], detector: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate.box_scores, "map50_bootstrap", lambda *_: np.array([float("nan")]))
+    done = stage(*detector(), params=PARAMS)
+    assert done.code == 1
+    assert done.err == "error: val.map50_low is not a finite number: nothing is written\n"
+    assert not Path("metrics").exists() and not Path("predictions").exists()
+
+
+def test_needs_that_are_predictions_are_handed_on_as_boxes(stage: Callable[..., Any], detector: Any) -> None:
+    given: list[Any] = []
+    words = detector(given=given)
+    with new_folder(Path("needed")) as folder:
+        FOUND.to_parquet(folder / "predictions.parquet", index=False)
+    assert stage(*("needed" if word == "checked.json" else word for word in words), params=PARAMS).code == 0
+    (folder, ids, root, batch, boxes), *more = given
+    assert not more, "every part is predicted in one call"
+    assert (folder, root, batch) == (Path("model"), Path("raw"), 64)
+    assert ids == sorted(PICTURES["sample_id"])
+    pd.testing.assert_frame_equal(boxes, FOUND)
+
+
+@pytest.mark.parametrize("needs", ["checked.json", "model"])
+def test_needs_that_are_no_predictions_hand_on_none(stage: Callable[..., Any], detector: Any, needs: str) -> None:
+    given: list[Any] = []
+    words = detector(given=given)
+    assert stage(*(needs if word == "checked.json" else word for word in words), params=PARAMS).code == 0
+    assert given[0][-1] is None

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from stages import fit as fitting
 from stages.backbones import build
+from stages.classifier import Classifier
 from stages.files import DataError
 from stages.fit import BEST, LAST, Keeper, fit
 from stages.loading import Pictures, loader
-from stages.networks.image import Classifier, ImageSettings
+from stages.networks.image import ImageSettings
 from tests import training_helpers as tiny
 
 STEPS = 2  # a training epoch of 16 pictures in batches of 8

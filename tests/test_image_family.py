@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 import safetensors.torch
 import torch
 
+from stages import backbones, classifier
 from stages.files import DataError, check_manifest, sha256_file, write_json, write_manifest
 from stages.fit import Keeper
 from stages.networks import family, image
 from stages.networks.image import ImageSettings
-from stages.predictions import check_predictions
+from stages.predictions import PREDICTIONS, check_predictions
 from stages.settings import PARAMS, read_params, section
 from tests import training_helpers as tiny
 
@@ -30,7 +32,7 @@ def shipped() -> dict[str, ImageSettings]:
     for name, model in params["models"].items():
         for profile in PROFILES if model["family"] == "image" else ():
             chosen = section(f"models.{name}.{profile}", ImageSettings, params)
-            if not any(image.as_built(chosen) == image.as_built(other) for other in found.values()):
+            if not any(classifier.as_built(chosen) == classifier.as_built(other) for other in found.values()):
                 found[f"{name}.{profile}"] = chosen
     return found
 
@@ -67,10 +69,10 @@ def test_every_shipped_network_trains_saves_and_predicts(tmp_path: Path, path: s
     short = settings.model_copy(update={"epochs": 1, "batch_size": 4, "workers": 0})
     folder, job, result = trained(tmp_path, short, train=8, val=4)
 
-    untrained = image.backbones.build(settings.architecture, settings.options, 2).state_dict()
+    untrained = backbones.build(settings.architecture, settings.options, 2).state_dict()
     weights = safetensors.torch.load_file(folder / "weights.safetensors")
     assert {name: tensor.shape for name, tensor in weights.items()} == {n: t.shape for n, t in untrained.items()}
-    network, _ = image.load(folder)
+    network, _ = classifier.load(folder)
     assert not network.training
     assert result.cost["parameters"] == sum(p.numel() for p in network.parameters())
     assert result.cost["epochs"] == len(result.curve) == 1
@@ -89,7 +91,7 @@ def test_every_shipped_network_is_moved_by_every_gradient(tmp_path: Path) -> Non
     for path, settings in shipped().items():
         if not path.endswith("smoke"):
             continue
-        network = image.backbones.build(settings.architecture, settings.options, 5).eval()  # no dropout
+        network = backbones.build(settings.architecture, settings.options, 5).eval()  # no dropout
         for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)):
             torch.nn.init.ones_(norm.weight)  # timm starts the last norm of each branch at 0, which stops its gradients
         pictures = torch.randn(4, 3, settings.image_px, settings.image_px)
@@ -162,7 +164,8 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Any, Any])
     folder, _, result = model
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.json", "weights.safetensors"]
     card = json.loads((folder / "model.json").read_text())
-    assert card["classes"] == ["blue", "red"]
+    assert card["family"] == "image"
+    assert card["classes"] == card["outputs"] == ["blue", "red"]
     assert (card["architecture"], card["image_px"]) == ("test_resnet", 32)
     assert card["as_built"] == "test_resnet at 32 px, scratch"
     assert card["trained_on"] == {"data": "embedded", "train": 16, "val": 8, "seed": 0}
@@ -178,7 +181,7 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Any, Any])
 
 def test_as_built_names_what_was_narrowed() -> None:
     narrow = tiny.settings(architecture="torchvision/alexnet", options={"width": 0.25}, image_px=96, init="model:a")
-    assert image.as_built(narrow) == "torchvision/alexnet (width=0.25) at 96 px, model:a"
+    assert classifier.as_built(narrow) == "torchvision/alexnet (width=0.25) at 96 px, model:a"
 
 
 # --- prediction --------------------------------------------------------------------------------------------------------
@@ -198,7 +201,7 @@ def test_predictions_do_not_depend_on_the_batch_the_order_or_the_label(model: tu
 def test_no_pictures_no_predictions(model: tuple[Path, Any, Any]) -> None:
     folder, job, _ = model
     predictions = image.predict(folder, job.val.iloc[:0], job.root)
-    assert list(predictions.columns) == ["sample_id", "task", "label", "score"]
+    assert list(predictions.columns) == list(PREDICTIONS.columns)
     assert len(predictions) == 0
 
 
@@ -227,7 +230,7 @@ def test_a_picture_altered_since_clean_stops_training_and_prediction(tmp_path: P
     (job.root / "v03.png").write_bytes((job.root / "v01.png").read_bytes())  # a good picture, but another
     with pytest.raises(DataError, match=r"v03\.png: altered since it was cleaned"):
         image.predict(folder, job.val, job.root)
-    again = tiny.Job(**{**vars(job), "work": tmp_path / "again"})
+    again = replace(job, work=tmp_path / "again")
     with pytest.raises(DataError, match=r"v03\.png: altered since it was cleaned"):
         image.train(tiny.settings(), again)
 
@@ -287,7 +290,7 @@ def test_fault_56_another_shape_is_named_both_ways(copied: tuple[Path, Any], cha
     state = safetensors.torch.load_file(folder / "weights.safetensors")
     card = json.loads((folder / "model.json").read_text())
     if change == "classes":
-        card["classes"] = ["blue", "green", "red"]
+        card["outputs"] = ["blue", "green", "red"]
     elif change == "channels":
         state["conv1.0.weight"] = state["conv1.0.weight"][:, :1].contiguous()
     elif change == "missing":
@@ -309,6 +312,7 @@ def test_fault_56_another_shape_is_named_both_ways(copied: tuple[Path, Any], cha
     ({"architecture": "vit_tiny_patch16_224"}, r"vit_tiny_patch16_224 does not take .*image_px 32: .*\b224\b"),
     ({"options": {"no_such": 1}}, "`test_resnet` cannot be built with options .*no_such"),
     ({"init": "file:/nowhere/w.pth"}, r"/nowhere/w\.pth: no such file"),
+    ({"init": "pretrained"}, r"init: pretrained: .* is no pretraining's folder\. Name one by the entry's `needs`"),
     ({"init": "model:other"}, r"init: model:other: no trained model there\. Trained: model\."),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -335,19 +339,19 @@ def test_a_transformer_takes_the_size_that_it_is_built_for(tmp_path: Path) -> No
     assert result.cost["epochs"] == 1
 
 
-@pytest.mark.parametrize("init", ["", "Scratch", "scratch:", "imagenet:x", "file", "file:", "model:", "model", "best.pth",
+@pytest.mark.parametrize("init", ["", "Scratch", "scratch:", "imagenet:x", "pretrained:x", "file", "file:", "model:", "model", "best.pth",
                                   "http://a/b"])  # fmt: skip
 def test_a_bad_init_is_refused_with_the_allowed_forms(init: str) -> None:
     params = {"models": {"m": tiny.settings().model_dump() | {"init": init}}}
     with pytest.raises(DataError) as raised:
         section("models.m", ImageSettings, params)
     assert str(raised.value) == (
-        f"params.yaml: models.m.init: given {init!r}: allowed: scratch, imagenet, file:<path>, model:<name>"
+        f"params.yaml: models.m.init: given {init!r}: allowed: scratch, imagenet, pretrained, file:<path>, model:<name>"
     )
 
 
 @pytest.mark.parametrize(
-    "init", ["scratch", "imagenet", "file:a/b.pth", "file:C:/x.safetensors", "model:camera_trap-alexnet-class"]
+    "init", ["scratch", "imagenet", "pretrained", "file:a/b.pth", "file:C:/x.safetensors", "model:camera_trap-alexnet-class"]
 )
 def test_a_good_init_is_taken(init: str) -> None:
     assert tiny.settings(init=init).init == init
@@ -374,13 +378,24 @@ def test_a_model_starts_from_another_trained_one(tmp_path: Path) -> None:
     assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one if name.endswith("weight"))
 
 
+def test_a_model_starts_from_the_pretraining_that_it_needs(tmp_path: Path) -> None:
+    folder, _, _ = trained(tmp_path, name="first")
+    still = tiny.settings(init="pretrained", epochs=1, learning_rate=1e-12)
+    second, _, _ = trained(tmp_path, still, name="second", needs=folder)
+    card = json.loads((second / "model.json").read_text())
+    sha256 = sha256_file(folder / "weights.safetensors")
+    assert card["started_from"] == f"pretrained first, sha256 {sha256}: 92 of 92 tensors"
+    one, two = (safetensors.torch.load_file(path / "weights.safetensors") for path in (folder, second))
+    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one if name.endswith("weight"))
+
+
 def test_a_killed_training_is_not_taken_up_with_other_starting_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(Exception):
         pass
 
     def start_file(seed: int) -> None:
         torch.manual_seed(seed)
-        safetensors.torch.save_file(image.backbones.build("test_resnet", {}, 2).state_dict(), tmp_path / "start.safetensors")
+        safetensors.torch.save_file(backbones.build("test_resnet", {}, 2).state_dict(), tmp_path / "start.safetensors")
 
     settings = tiny.settings(init=f"file:{tmp_path / 'start.safetensors'}", epochs=2)
     start_file(1)

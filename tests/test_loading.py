@@ -187,7 +187,7 @@ def test_shrinking_by_two_averages_squares_of_four(tmp_path: Path) -> None:
 
 def drawn(rgb: np.ndarray, draws: int = 20, **asked: object) -> list[np.ndarray]:
     asked_for = load_settings(image_px=rgb.shape[0], **asked)
-    return [augmented(rgb, asked_for, np.random.default_rng(seed)) for seed in range(draws)]
+    return [augmented(rgb, asked_for, np.random.default_rng(seed))[0] for seed in range(draws)]
 
 
 def test_nothing_asked_nothing_changed() -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import Field
 
+from stages.check import check_all
 from stages.clean import CleanSettings
 from stages.download import DownloadSettings
 from stages.evaluate import EvaluateSettings
@@ -161,7 +162,15 @@ def test_shipped_models_load_and_name_what_exists(shipped: dict[str, Any], profi
         assert "." not in name  # DVC would take it for a path
         section(f"models.{name}.{profile}", family(entry["family"]).SETTINGS, shipped)
         split = section(f"datasets.{entry['dataset']}.{profile}.split", SplitSettings, shipped)
-        assert getattr(split, {"class": "class_"}.get(entry["version"], entry["version"])) is not None
+        made = shipped["harder"][entry["dataset"]]["base"] if entry["lists"].startswith("data/harder/") else entry["lists"]
+        version = made.rpartition("/")[2]
+        assert getattr(split, {"class": "class_"}.get(version, version)) is not None, name
+
+
+def test_shipped_file_is_all_well(shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = len(shipped["pretrained"]) + len(shipped["harder"]) + len(shipped["models"])
+    assert check_all(shipped) == 1 + 9 * len(shipped["datasets"]) + 3 * kinds
+    assert capsys.readouterr().out == "", "no model's list is left out in the profile at hand"
 
 
 def shared_mappings(value: Any, path: str, seen: dict[int, str]) -> list[tuple[str, str]]:

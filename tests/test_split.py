@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from stages.files import DataError, check_manifest, read_json, write_json
-from stages.samples import BOXES, SAMPLES
+from stages.samples import BOXES, PARTS_CSV, SAMPLES
 from stages.settings import section
 from stages.split import Shares, SplitSettings, Unseen, allocate, check, cut, hold_out, leaks, near_pairs, report
 
@@ -604,11 +604,12 @@ def test_the_stage_writes_a_list_for_each_version(
     done = stage(*words, params={"split": BOTH})
     assert done.code == 0, done.err
     out = tmp_path / "splits"
-    assert sorted(path.name for path in out.iterdir()) == ["class.csv", "location.csv", "manifest.json", "report.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["class", "location", "manifest.json", "report.json"]
     assert check_manifest(out) == []
     about = read_json(out / "report.json")
     for version, parts in cut(pictures, chosen(**BOTH), 3).items():
-        written = pd.read_csv(out / f"{version}.csv", dtype=str)
+        assert [path.name for path in (out / version).iterdir()] == [PARTS_CSV]
+        written = pd.read_csv(out / version / PARTS_CSV, dtype=str)
         assert written["sample_id"].tolist() == pictures["sample_id"].tolist()
         assert written["part"].tolist() == parts.reindex(pictures.index).tolist()
         assert about[version]["pictures"] == written["part"].value_counts().sort_index().to_dict()

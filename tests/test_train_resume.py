@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 import yaml
 
 from stages import train
+from stages.classifier import Classifier
 from stages.command import run
-from stages.files import DataError, check_manifest, require_manifest, sha256_file
+from stages.files import DataError, check_manifest, new_folder, sha256_file, write_manifest
+from stages.networks import image
 from stages.samples import Samples, read_samples
 from tests import training_helpers as tiny
 
@@ -28,9 +31,9 @@ ALEXNET = {
 }  # fmt: skip
 
 
-def arguments(model: str = "m", seed: int = 0) -> list[str]:
+def arguments(model: str = "m", seed: int = 0, needs: str = "params.checked.json") -> list[str]:
     places = {"work": ".work", "out": f"models/{model}", "cost": f"{model}.cost.json", "curve": f"{model}.curve.csv",
-              "provenance": f"{model}.provenance.json", "clean": "clean", "split": "splits/location.csv"}  # fmt: skip
+              "provenance": f"{model}.provenance.json", "clean": "clean", "split": "splits/location", "needs": needs}  # fmt: skip
     words = ["--model", model, "--family", "image", "--params", f"models.{model}", "--seed", str(seed)]
     return words + [word for name, place in places.items() for word in (f"--{name}", place)]
 
@@ -94,8 +97,6 @@ def test_a_failing_training_leaves_the_earlier_model_and_no_partial_one(project:
 def test_fault_48_a_nan_loss_is_one_message_and_exit_code_1(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from stages.networks.image import Classifier
-
     original = Classifier.forward
     monkeypatch.setattr(Classifier, "forward", lambda self, x: original(self, x) * (float("nan") if self.training else 1))
     monkeypatch.setattr(sys, "argv", ["stages.train", *arguments()])
@@ -110,8 +111,6 @@ def test_fault_48_a_nan_loss_is_one_message_and_exit_code_1(
 
 
 def test_an_interrupted_training_ends_with_130_and_keeps_its_state(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stages.networks.image import Classifier
-
     original = Classifier.training_step
 
     def interrupted(self: Any, batch: Any, number: int) -> Any:
@@ -148,8 +147,6 @@ def in_processes(project: Path, *command: str) -> "subprocess.CompletedProcess[s
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(project: Path) -> None:
-    from stages.networks import image
-
     write_params(project, devices=2, epochs=3, batch_size=4)
     done = in_processes(project, "-m", "stages.train")
     assert done.returncode == 0, done.stderr
@@ -183,7 +180,7 @@ def test_fault_48_a_nan_in_one_of_two_processes_ends_both(project: Path, process
 import os
 from stages import train
 from stages.command import run
-from stages.networks.image import Classifier
+from stages.classifier import Classifier
 
 original = Classifier.forward
 
@@ -206,15 +203,23 @@ run(train.main)
 # --- what it refuses ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["clean/samples.parquet", "splits/location.csv"])
+def start_from(project: Path, weights: bytes = b"weights") -> None:
+    """`start/`, what a model `needs`, as a stage leaves it."""
+    with new_folder(project / "start") as folder:
+        (folder / "model.json").write_text("{}")
+        (folder / "weights.safetensors").write_bytes(weights)
+
+
+@pytest.mark.parametrize("path", ["clean/samples.parquet", "splits/location/parts.csv", "start/model.json"])
 def test_inputs_that_are_not_as_their_stage_left_them_are_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
+    start_from(project)
     data = bytearray((project / path).read_bytes())
     data[-2] ^= 1
     (project / path).write_bytes(data)
     with pytest.raises(DataError, match=rf"{Path(path).name}: altered: sha256"):
-        train_here(monkeypatch)
+        train_here(monkeypatch, *arguments(needs="start"))
     assert not (project / "models/m").exists()
 
 
@@ -237,7 +242,7 @@ def parts_of(samples: Samples, **by_part: int) -> pd.DataFrame:
 
 def make(samples: Samples, parts: pd.DataFrame) -> train.Job:
     here = Path("unused")
-    return train.make_job(samples, parts, seed=0, work=here, models=here, out=here)
+    return train.make_job(samples, parts, seed=0, work=here, models=here, needs=here, out=here)
 
 
 def test_a_job_is_of_its_parts_in_the_order_of_ids(project: Path) -> None:
@@ -268,24 +273,46 @@ def test_fault_32_nothing_is_trained_on_no_pictures(project: Path) -> None:
         make(samples, parts_of(samples, train=16, val=8))
     samples.pictures.loc[:, "label"] = "red"
     with pytest.raises(DataError, match="train holds only the class red"):
-        make(samples, parts_of(samples, train=16, val=8))
+        image.train(tiny.settings(), make(samples, parts_of(samples, train=16, val=8)))
 
 
-def test_a_split_that_names_other_pictures_is_refused(project: Path) -> None:
+def test_a_split_that_names_other_pictures_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = project / "splits/location/parts.csv"
+    path.write_text(path.read_text().replace("p03,", "p99,"))
+    write_manifest(project / "splits")
+    with pytest.raises(DataError, match=r"splits/location: 1 pictures are not in the samples table, p99 for example"):
+        train_here(monkeypatch)
+    assert not (project / "models/m").exists()
+
+
+def test_a_job_has_the_boxes_of_its_own_pictures_alone(project: Path) -> None:
     samples = read_samples(project / "clean")
-    parts = parts_of(samples, train=16, val=8)
-    parts.loc[3, "sample_id"] = "p99"
-    with pytest.raises(DataError, match="1 pictures of part train are not in the samples table"):
-        make(samples, parts)
+    boxes = samples.pictures[["sample_id", "label"]].assign(x_min_px=1.0, y_min_px=2.0, x_max_px=30.0, y_max_px=31.0)
+    job = make(replace(samples, boxes=pd.concat([boxes, boxes])), parts_of(samples, train=10, unseen=4, val=6))
+    assert sorted(job.boxes["sample_id"]) == sorted(2 * [*job.train["sample_id"], *job.val["sample_id"]])
+
+
+def test_pictures_that_a_version_adds_are_trained_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pictures with files of their own, of a class that the source has not, beside 16 of it."""
+    folder = project / "splits/location"
+    labels = {"p00+mask": "red", "p01+mask": "zebra"}
+    added = tiny.table(folder / "pictures", {name: (label, tiny.coloured("red", 32, 7)) for name, label in labels.items()})
+    added.assign(path="pictures/" + added["path"]).to_parquet(folder / "samples.parquet")
+    tiny.no_boxes().to_parquet(folder / "boxes.parquet")
+    with (folder / "parts.csv").open("a") as file:
+        file.writelines(f"{name},train\n" for name in labels)
+    write_manifest(project / "splits")
+    train_here(monkeypatch)
+    card = json.loads((project / "models/m/model.json").read_text())
+    assert card["classes"] == ["blue", "red", "zebra"]
+    assert card["trained_on"] == {"data": "embedded", "train": 18, "val": 8, "seed": 0}
 
 
 # --- what it goes on from ----------------------------------------------------------------------------------------------
 
 
-def work_key(project: Path, monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> str:
+def work_key(monkeypatch: pytest.MonkeyPatch, **given: Any) -> str:
     """The folder of the resume state, without training."""
-    from stages.networks import image
-
     seen = []
 
     def stop(settings: Any, job: train.Job) -> None:
@@ -295,44 +322,44 @@ def work_key(project: Path, monkeypatch: pytest.MonkeyPatch, seed: int = 0) -> s
     with monkeypatch.context() as patch:
         patch.setattr(image, "train", stop)
         with pytest.raises(DataError, match="seen"):
-            train_here(monkeypatch, *arguments(seed=seed))
+            train_here(monkeypatch, *arguments(**given))
     return seen[0]
 
 
 def test_a_state_is_of_its_inputs_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another setting, seed, split, picture or library is another training, which must not go on from this one's state."""
-    keys = [work_key(project, monkeypatch)]
-    assert work_key(project, monkeypatch) == keys[0]
-    keys.append(work_key(project, monkeypatch, seed=1))
+    """Another setting, seed, split, picture, start or library is another training, which must not go on from this one's state."""
+    keys = [work_key(monkeypatch)]
+    assert work_key(monkeypatch) == keys[0]
+    keys.append(work_key(monkeypatch, seed=1))
     with monkeypatch.context() as patch:
         patch.setattr(train.importlib.metadata, "version", lambda name: "0.0.1")
-        keys.append(work_key(project, monkeypatch))
+        keys.append(work_key(monkeypatch))
     write_params(project, learning_rate=0.004)
-    keys.append(work_key(project, monkeypatch))
+    keys.append(work_key(monkeypatch))
     write_params(project)
+    for weights in (b"some", b"others"):
+        start_from(project, weights)
+        keys.append(work_key(monkeypatch, needs="start"))
 
-    split = project / "splits/location.csv"
+    (project / "splits/class").mkdir()
+    (project / "splits/class/parts.csv").write_text("sample_id,part\n")
+    write_manifest(project / "splits")
+    assert work_key(monkeypatch) == keys[0], "another version's list retrains nothing"
+    split = project / "splits/location/parts.csv"
     split.write_text(split.read_text().replace("p00,train", "p00,seen"))
-    train_manifest(project / "splits")
-    keys.append(work_key(project, monkeypatch))
+    write_manifest(project / "splits")
+    keys.append(work_key(monkeypatch))
     pictures = pd.read_parquet(project / "clean/samples.parquet")
     pictures.loc[3, "sha256"] = "0" * 64
     pictures.to_parquet(project / "clean/samples.parquet")
-    train_manifest(project / "clean")
-    keys.append(work_key(project, monkeypatch))
+    write_manifest(project / "clean")
+    keys.append(work_key(monkeypatch))
     box = {"sample_id": "p03", "label": "red", "x_min_px": 0.0, "y_min_px": 0.0, "x_max_px": 9.0, "y_max_px": 9.0}
     pd.DataFrame([box]).to_parquet(project / "clean/boxes.parquet")
-    train_manifest(project / "clean")
-    keys.append(work_key(project, monkeypatch))
-    assert len(set(keys)) == 7
+    write_manifest(project / "clean")
+    keys.append(work_key(monkeypatch))
+    assert len(set(keys)) == len(keys) == 9
     assert all(key.startswith(".work/m/") for key in keys)
-
-
-def train_manifest(folder: Path) -> None:
-    from stages.files import write_manifest
-
-    write_manifest(folder)
-    require_manifest(folder)
 
 
 # --- kill -9 -----------------------------------------------------------------------------------------------------------
@@ -366,7 +393,7 @@ def test_fault_50_killed_and_taken_up_again_is_unbroken(project: Path, monkeypat
     unsigned = pd.read_parquet(project / "clean/samples.parquet")
     unsigned["label"] = ["red", "blue", "blue", "red", "blue", "red"] * 4
     unsigned.to_parquet(project / "clean/samples.parquet")
-    train_manifest(project / "clean")
+    write_manifest(project / "clean")
 
     train_here(monkeypatch, *arguments("alexnet"))
     unbroken = sha256_file(project / "models/alexnet/weights.safetensors")

@@ -13,7 +13,7 @@ from PIL import Image
 from stages.files import write_json, write_manifest
 from stages.networks import Job
 from stages.networks.image import ImageSettings
-from stages.samples import check_tables
+from stages.samples import BOX_COLUMNS, BOXES, PARTS_CSV, check_tables
 
 # Networks this small are slower on two threads than on one, and far slower beside other test processes.
 torch.set_num_threads(1)
@@ -74,6 +74,14 @@ def settings(**changes: Any) -> ImageSettings:
     return ImageSettings.model_validate(values | changes)
 
 
+def no_boxes() -> pd.DataFrame:
+    return BOXES.validate(
+        pd.DataFrame(columns=list(BOXES.columns)).astype(
+            {"sample_id": "str", "label": "str"} | dict.fromkeys(BOX_COLUMNS, "float")
+        )
+    )
+
+
 def job(tmp_path: Path, train: int = 16, val: int = 8, name: str = "model", seed: int = 0, **changes: Any) -> Job:
     """A job on red and blue pictures of 32 px. Its `out` is empty, its `work` is kept below `tmp_path`."""
     root = tmp_path / "pictures"
@@ -82,31 +90,32 @@ def job(tmp_path: Path, train: int = 16, val: int = 8, name: str = "model", seed
     values: dict[str, Any] = {
         "train": two_colours(root, train, prefix="t", seed=1),
         "val": two_colours(root, val, prefix="v", seed=2),
+        "boxes": no_boxes(),
         "classes": ("blue", "red"),
         "root": root,
         "data": "embedded",
         "seed": seed,
         "work": tmp_path / "work" / name,
         "models": tmp_path / "models",
+        "needs": tmp_path / "params.checked.json",
         "out": out,
     }
     return Job(**(values | changes))
 
 
 def clean_and_split(folder: Path, train: int = 16, val: int = 8, side_px: int = 32) -> None:
-    """`clean/` and `splits/location.csv` below `folder`, as their stages leave them, of red and blue pictures."""
+    """`clean/` and `splits/location/` below `folder`, as their stages leave them, of red and blue pictures."""
     pictures = two_colours(folder / "pictures", train + val, side_px)
-    boxes = pd.DataFrame(columns=["sample_id", "label", "x_min_px", "y_min_px", "x_max_px", "y_max_px"])
-    boxes = boxes.astype({"sample_id": "str", "label": "str"} | dict.fromkeys(boxes.columns[2:], "float"))
-    pictures, boxes = check_tables(pictures, boxes)
+    pictures, boxes = check_tables(pictures, no_boxes())
     clean = folder / "clean"
     clean.mkdir()
     pictures.to_parquet(clean / "samples.parquet")
     boxes.to_parquet(clean / "boxes.parquet")
+    (folder / "params.checked.json").write_text("{}")
     write_json(clean / "source.json", {"root": str(folder / "pictures"), "data": "embedded"})
     write_manifest(clean)
     splits = folder / "splits"
-    splits.mkdir()
+    (splits / "location").mkdir(parents=True)
     parts = ["train"] * train + ["val"] * val
-    pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts}).to_csv(splits / "location.csv", index=False)
+    pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts}).to_csv(splits / "location" / PARTS_CSV, index=False)
     write_manifest(splits)

@@ -28,13 +28,19 @@ class Raw:
                  height_px (as the source says, or missing), location, seq_id, frame_num, captured_at, given_split
     annotations  row, sample_id, label, x_px, y_px, w_px, h_px (at the source's own scale), has_box
     rejects      kind (picture | annotation | file), row, name, reason, detail
-    merged       picture rows that name a picture again, in a later list of the same source
+    merged       picture rows that name a picture again, in a later list of the same source or in the hand labels
+    by_hand      sample_ids of the pictures whose annotations are hand labels (stages/labels.py)
+    replaced     the source's annotations that those took the place of
+    unlabelled   pictures that the hand labels name without an annotation: not labelled yet, the source's stay
     """
 
     pictures: pd.DataFrame
     annotations: pd.DataFrame
     rejects: pd.DataFrame
     merged: int = 0
+    by_hand: frozenset[str] = frozenset()
+    replaced: int = 0
+    unlabelled: int = 0
 
 
 PICTURE_COLUMNS = "row sample_id file_name label width_px height_px location seq_id frame_num captured_at given_split".split()
@@ -66,7 +72,7 @@ def label_of(written: str) -> str:
     return _EMPTY if label.casefold() == _EMPTY else label
 
 
-def require_distinct(root: Path, labels: Iterable[tuple[str, str]]) -> None:
+def require_distinct(where: Path | str, labels: Iterable[tuple[str, str]]) -> None:
     """Raise DataError where labels, (label, row) each, differ by case or spaces alone: nobody means two classes."""
     first: dict[str, str] = {}
     for label, row in labels:
@@ -77,7 +83,7 @@ def require_distinct(root: Path, labels: Iterable[tuple[str, str]]) -> None:
     if groups := [names for names in alike.values() if len(names) > 1]:
         shown = "; ".join(" / ".join(f"{name!r} (first: {first[name]})" for name in names) for names in groups)
         raise DataError(
-            f"{root}: labels that differ by case or spaces alone would be classes of their own: {shown}. Make them one"
+            f"{where}: labels that differ by case or spaces alone would be classes of their own: {shown}. Make them one"
         )
 
 

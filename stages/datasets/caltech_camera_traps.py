@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from stages.datasets import Raw, tables
+from stages.datasets import Raw, label_of, tables
 from stages.files import DataError, read_json
 
 CITATION = "Beery, Van Horn, Perona: Recognition in Terra Incognita. ECCV 2018"
@@ -64,10 +64,11 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
         for index, annotation in enumerate(_rows(document, "annotations", name)):
             row = f"{name} annotations[{index}]"
             sample_id, category = _text(annotation.get("image_id")), annotation.get("category_id")
-            label = categories.get(category) if isinstance(category, (int, str)) else None
+            named = categories.get(category) if isinstance(category, (int, str)) else None
+            label = label_of(named) if isinstance(named, str) else ""
             if sample_id not in pictures:
                 rejects.append(_reject("annotation", row, sample_id, "no_such_picture", "its image_id is not listed"))
-            elif not isinstance(label, str) or not label:
+            elif not label:
                 detail = f"category_id {category!r} is not among the categories"
                 rejects.append(_reject("annotation", row, sample_id, "unknown_class", detail))
             else:

@@ -1,8 +1,10 @@
-"""One file for each model family, found by its name. A family offers
+"""One folder for each model family, found by its name. A family offers
 
     SETTINGS                                     its record of settings
     train(settings, job) -> Trained              trains and leaves weights and model.json in `job.out`
-    predict(folder, pictures, root, batch_size) -> predictions     as `stages.predictions` describes
+    predict(folder, pictures, root, batch_size, boxes) -> predictions     as `stages.predictions` describes
+
+`boxes` is None, or the predictions of a detector for the same pictures: only a family that looks into boxes wants them.
 
 Families are imported only when asked for: torch takes seconds.
 """
@@ -26,12 +28,14 @@ class Job:
 
     train: pd.DataFrame
     val: pd.DataFrame
-    classes: tuple[str, ...]
+    boxes: pd.DataFrame  # of both, as `samples.BOXES` has them
+    classes: tuple[str, ...]  # of the pictures in train, `empty` last
     root: Path
     data: str  # "embedded" or "your data"
     seed: int
     work: Path  # resume state of this very job; kept over a kill, removed when training ends
     models: Path  # where other trained models lie, for `init: model:<name>`
+    needs: Path  # what the entry's `needs` names: a pretraining's folder, for `init: pretrained`
     out: Path  # an empty folder to fill
 
 
@@ -44,11 +48,11 @@ class Trained:
 class Family(Protocol):
     SETTINGS: type[Record]
     train: Callable[[Any, Job], Trained]
-    predict: Callable[[Path, pd.DataFrame, Path, int], pd.DataFrame]
+    predict: Callable[[Path, pd.DataFrame, Path, int, pd.DataFrame | None], pd.DataFrame]
 
 
 def family(name: str) -> Family:
-    """The family in `stages/networks/<name>.py`."""
+    """The family in `stages/networks/<name>`."""
     known = [module.name for module in pkgutil.iter_modules(__path__)]
     if name not in known:
         raise DataError(f"no model family `{name}`. There is: {', '.join(known)}")

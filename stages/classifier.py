@@ -1,4 +1,7 @@
-"""The image family: one class for a whole picture. AlexNet, VGG19, ResNeXt50, and any network of timm or torchvision."""
+"""A 2-D network that tells classes apart: its settings, training, card, loading and probabilities.
+
+Shared by the families that classify: `image` a whole picture, `crop` what lies in a box.
+"""
 
 import platform
 import time
@@ -19,10 +22,10 @@ from stages.loading import LoadSettings, Pictures, loader
 from stages.networks import Job, Trained
 
 
-class ImageSettings(FitSettings, LoadSettings):
+class ClassifierSettings(FitSettings, LoadSettings):
     architecture: str  # a timm name, or torchvision/<name>
     options: dict[str, Any] = Field({})  # arguments of the network's builder; `width` narrows AlexNet and VGG
-    init: str = "scratch"  # scratch | imagenet | file:<path> | model:<name>
+    init: str = "scratch"  # scratch | imagenet | pretrained (what the entry needs) | file:<path> | model:<name>
 
     @field_validator("architecture")
     @classmethod
@@ -37,32 +40,40 @@ class ImageSettings(FitSettings, LoadSettings):
     @classmethod
     def _known_init(cls, init: str) -> str:
         kind, colon, value = init.partition(":")
-        if (kind in ("scratch", "imagenet") and not colon) or (kind in ("file", "model") and value):
+        if (kind in ("scratch", "imagenet", "pretrained") and not colon) or (kind in ("file", "model") and value):
             return init
-        raise ValueError("allowed: scratch, imagenet, file:<path>, model:<name>")
+        raise ValueError("allowed: scratch, imagenet, pretrained, file:<path>, model:<name>")
 
 
-SETTINGS = ImageSettings
+class Normalise(nn.Module):
+    """uint8 (B, P, P, 3) -> float (B, 3, P, P) on the scale that the network wants, channels last without a copy."""
+
+    mean: Tensor  # of each channel, in 0..255; (1, 3, 1, 1)
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return (pictures.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
 
 class Classifier(lightning.LightningModule):
     """Cross-entropy over classes. A batch is (uint8 (B, P, P, 3), class index (B,), item (B,))."""
-
-    mean: Tensor  # of each channel, in 0..255; (1, 3, 1, 1)
-    std: Tensor
 
     def __init__(
         self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], settings: FitSettings, ids: list[str]
     ) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
+        self.normalise = Normalise(mean, std)
         self.settings, self.ids = settings, ids
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """uint8 (B, P, P, 3) -> logits (B, classes). The permuted view is channels_last without a copy."""
-        return self.network((pictures.permute(0, 3, 1, 2).float() - self.mean) / self.std)
+        """uint8 (B, P, P, 3) -> logits (B, classes)."""
+        return self.network(self.normalise(pictures))
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], number: int) -> Tensor:
         pictures, targets, items = batch
@@ -82,11 +93,16 @@ class Classifier(lightning.LightningModule):
         return optimizers(self.trainer, self.network, self.settings)
 
 
-def train(settings: ImageSettings, job: Job) -> Trained:
-    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `predict` needs."""
+def train(family: str, settings: ClassifierSettings, job: Job, **notes: Any) -> Trained:
+    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `probabilities` needs.
+
+    `notes` are what the family adds to model.json, or says otherwise in it. The network's outputs are `job.classes`.
+    """
+    if len(job.classes) < 2:
+        raise DataError(f"train holds only the class {job.classes[0]}: there is nothing to tell apart")
     torch.manual_seed(job.seed)
     network = backbones.build(settings.architecture, settings.options, len(job.classes))
-    started_from = backbones.initialise(network, settings.architecture, settings.options, settings.init, job.models)
+    started_from = backbones.initialise(network, settings.architecture, settings.options, settings.init, job.models, job.needs)
     mean, std = backbones.preprocessing(network)
     _require_size(network, settings)
 
@@ -104,11 +120,12 @@ def train(settings: ImageSettings, job: Job) -> Trained:
     weights = job.out / "weights.safetensors"
     weights.write_bytes(safetensors.torch.save(best))  # save_file would leave it to its owner alone, mode 0600
     card = {
-        "family": "image",
+        "family": family,
         "architecture": settings.architecture,
         "options": settings.options,
         "as_built": as_built(settings),
-        "classes": list(job.classes),
+        "outputs": list(job.classes),  # of the network
+        "classes": list(job.classes),  # that a picture may be given
         "image_px": settings.image_px,
         "mean": list(mean),
         "std": list(std),
@@ -117,7 +134,7 @@ def train(settings: ImageSettings, job: Job) -> Trained:
         "trained_on": {"data": job.data, "train": len(job.train), "val": len(job.val), "seed": job.seed},
         "settings": settings.model_dump(),
     }
-    write_json(job.out / "model.json", card)
+    write_json(job.out / "model.json", card | notes)
     network.load_state_dict(best)  # weights that diverged in the last epoch could be slower
     cost = {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
@@ -130,13 +147,13 @@ def train(settings: ImageSettings, job: Job) -> Trained:
     return Trained(cost, curve)
 
 
-def as_built(settings: ImageSettings) -> str:
+def as_built(settings: ClassifierSettings) -> str:
     """The architecture as it was built, in a line: name, what was narrowed, input size."""
     options = ", ".join(f"{name}={value}" for name, value in settings.options.items())
     return f"{settings.architecture}{f' ({options})' if options else ''} at {settings.image_px} px, {settings.init}"
 
 
-def _require_size(network: nn.Module, settings: ImageSettings) -> None:
+def _require_size(network: nn.Module, settings: ClassifierSettings) -> None:
     """Refuse a size of picture that the network cannot take before anything is trained."""
     side_px = settings.image_px
     try:
@@ -163,11 +180,16 @@ def _milliseconds(network: nn.Module, side_px: int, runs: int = 10) -> float:
     return round(sorted(seconds[2:])[runs // 2] * 1000, 3)
 
 
-def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network in evaluation mode and its model.json. Altered or truncated files are refused by their sha256."""
+def read_card(folder: Path) -> dict[str, Any]:
+    """A trained model's model.json. Altered or truncated files of its folder are refused by their sha256."""
     require_manifest(folder)
-    card = read_json(folder / "model.json")
-    network = backbones.build(card["architecture"], card["options"], len(card["classes"]))
+    return read_json(folder / "model.json")
+
+
+def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """A trained network in evaluation mode and its model.json. Raises DataError where the two do not fit each other."""
+    card = read_card(folder)
+    network = backbones.build(card["architecture"], card["options"], len(card["outputs"]))
     state = backbones.read_weights(folder / "weights.safetensors")
     own = network.state_dict()
     for name in own.keys() | state.keys():
@@ -175,24 +197,21 @@ def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         if shapes[0] != shapes[1]:
             raise DataError(f"{folder}: `{name}` is {shapes[1]} in the file, {shapes[0]} in {card['as_built']}")
     network.load_state_dict(state)
-    return network.eval(), card
+    return network.eval().to(memory_format=torch.channels_last), card
 
 
 @torch.inference_mode()
-def predict(folder: Path, pictures: pd.DataFrame, root: Path, batch_size: int = 64) -> pd.DataFrame:
-    """Probabilities of every class for every picture: a predictions table of task `class`, in the pictures' order."""
+def probabilities(folder: Path, pictures: pd.DataFrame, root: Path, batch_size: int) -> pd.DataFrame:
+    """Probabilities of a trained network: a row for each row of `pictures` (its sample_id the index), a column an output."""
     network, card = load(folder)
-    classes = tuple(card["classes"])
+    outputs = tuple(card["outputs"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    settings = ImageSettings.model_validate(card["settings"] | {"cache_gb": 0.0, "workers": None})
-    module = Classifier(network, tuple(card["mean"]), tuple(card["std"]), settings, []).to(device).eval()
-    data = Pictures(pictures, root, classes, settings, seed=0, training=False)
-    scores: list[Tensor] = []
+    network, normalise = network.to(device), Normalise(card["mean"], card["std"]).to(device)
+    settings = LoadSettings.model_validate({"image_px": card["image_px"], "cache_gb": 0.0})
+    data = Pictures(pictures, root, outputs, settings, seed=0, training=False)
+    rows: list[Tensor] = [torch.empty(0, len(outputs))]
     for batch, _targets, _items in loader(data, batch_size):
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            logits = module(batch.to(device))
-        scores.append(logits.float().softmax(1).cpu())
-    table = torch.cat(scores).double().numpy() if scores else torch.empty(0, len(classes)).double().numpy()
-    wide = pd.DataFrame(table, index=pd.Index(data.ids, name="sample_id"), columns=pd.Index(classes, name="label"))
-    long = wide.stack().rename("score").reset_index()
-    return long.assign(task="class")[["sample_id", "task", "label", "score"]]
+            logits = network(normalise(batch.to(device)))
+        rows.append(logits.float().softmax(1).cpu())
+    return pd.DataFrame(torch.cat(rows).double().numpy(), index=data.ids, columns=list(outputs))

@@ -1,0 +1,135 @@
+"""Boxes from a MegaDetector results file, for pictures of ours.
+
+The format: https://lila.science/megadetector-output-format, as MegaDetector, AddaxAI, Timelapse and SpeciesNet exchange it.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from stages import geometry
+from stages.files import DataError, read_json
+from stages.samples import BOX_COLUMNS
+
+ANIMAL = "animal"  # what MegaDetector calls it; the others are person and vehicle
+_ROUNDING = 0.01  # a box may reach this share of a side out of the picture, and is cut there
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)  # what else the file holds is not looked at
+
+
+class _Detection(_Part):
+    category: str
+    conf: Annotated[float, Field(ge=0, le=1)]
+    bbox: Annotated[list[float], Field(min_length=4, max_length=4)]  # x_min, y_min, width, height, as shares of the picture's
+
+    @field_validator("bbox")
+    @classmethod
+    def _inside(cls, bbox: list[float]) -> list[float]:
+        x, y, width, height = bbox
+        if min(width, height) < 0 or min(x, y) < -_ROUNDING or max(x + width, y + height) > 1 + _ROUNDING:
+            raise ValueError("expected [x_min, y_min, width, height], shares of the picture's sides inside 0 to 1")
+        return bbox
+
+
+class _Image(_Part):
+    file: Annotated[str, Field(min_length=1)]
+    detections: list[_Detection] | None = None
+    failure: str | None = None
+    error: str | None = None  # what some tools write for `failure`
+
+    def predicted(self) -> bool:
+        return self.detections is not None and self.failure is None and self.error is None
+
+
+class _Results(_Part):
+    images: list[_Image]
+    detection_categories: dict[str, str]
+
+
+def read_boxes(path: Path, pictures: pd.DataFrame) -> pd.DataFrame:
+    """The boxes that a MegaDetector JSON holds for `pictures` (samples): sample_id, label (its category), score, BOX_COLUMNS.
+
+    Coordinates are px of the picture the right way up (MegaDetector turns pictures by their EXIF, as we do). An image of
+    the file is a picture's when their paths are equal, else when one path ends with the other, else when nothing but the
+    file name is. Raises DataError for what breaks the format, and when a picture is not in the file, failed there or could
+    be several of its images.
+    """
+    results = _parse(path)
+    files = [image.file.replace("\\", "/") for image in results.images]
+    place = _matched(path, pictures["path"].drop_duplicates().tolist(), files)
+    failed = [name for name, i in place.items() if not results.images[i].predicted()]
+    if failed:
+        image = results.images[place[failed[0]]]
+        reason = image.failure or image.error or "no `detections`"
+        raise DataError(
+            f"{path}: {len(failed)} of {len(place)} pictures were not predicted, {failed[0]} for example ({reason}): "
+            "nothing is averaged over fewer. Run MegaDetector on them again"
+        )
+    rows = [
+        (picture.sample_id, results.detection_categories[found.category], found.conf, *_pixels(found.bbox, picture))
+        for picture in pictures.itertuples()
+        for found in results.images[place[picture.path]].detections or ()
+        if found.category in results.detection_categories  # the format has any other read as no detection
+    ]
+    return pd.DataFrame(rows, columns=["sample_id", "label", "score", *BOX_COLUMNS]).astype(
+        {"sample_id": "str", "label": "str", "score": float, **dict.fromkeys(BOX_COLUMNS, float)}
+    )
+
+
+def _parse(path: Path) -> _Results:
+    document = read_json(path)
+    try:
+        return _Results.model_validate(document)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in detail["loc"]).lstrip(".") or "the top"
+        file = _file_at(document, detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        raise DataError(
+            f"{path}: {where}{f' ({file})' if file else ''}: given {str(detail['input'])[:80]}: {message}. "
+            "The format: https://lila.science/megadetector-output-format"
+        ) from None
+
+
+def _file_at(document: Any, location: tuple[Any, ...]) -> str:
+    """The name of the picture that a fault at `location` belongs to; empty where there is none."""
+    image = document["images"][location[1]] if location[:1] == ("images",) and len(location) > 1 else None
+    return str(image.get("file", "")) if isinstance(image, dict) else ""
+
+
+def _matched(path: Path, pictures: list[str], files: list[str]) -> dict[str, int]:
+    """{picture's path: index of its file}, each index once. Raises DataError for a picture with no file, or with several."""
+    same, by_name = defaultdict(list), defaultdict(list)
+    for i, file in enumerate(files):
+        same[file].append(i)
+        by_name[file.rpartition("/")[2]].append(i)
+    matches: dict[str, list[int]] = {}
+    for picture in pictures:
+        named = by_name[picture.rpartition("/")[2]]
+        ending = [i for i in named if f"/{picture}".endswith(f"/{files[i]}") or f"/{files[i]}".endswith(f"/{picture}")]
+        matches[picture] = same[picture] or ending or named
+    missing = [picture for picture, found in matches.items() if not found]
+    if missing:
+        raise DataError(
+            f"{path}: {len(missing)} of {len(pictures)} pictures are not in it, {missing[0]} for example: nothing is averaged "
+            "over fewer. Run MegaDetector on all of them"
+        )
+    taken = pd.Series([i for found in matches.values() for i in found]).value_counts()
+    unclear = [picture for picture, found in matches.items() if len(found) > 1 or taken[found[0]] > 1]
+    if unclear:
+        raise DataError(
+            f"{path}: {len(unclear)} of {len(pictures)} pictures have a file name that several share, {unclear[0]} for "
+            "example: give the paths in it as they are in the samples table"
+        )
+    return {picture: found[0] for picture, found in matches.items()}
+
+
+def _pixels(bbox: list[float], picture: Any) -> list[float]:
+    share = geometry.clip(geometry.xyxy_from_xywh(bbox), 1, 1)
+    return geometry.rescale(share, np.float64(picture.width_px), np.float64(picture.height_px)).tolist()

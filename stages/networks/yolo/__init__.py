@@ -1,0 +1,101 @@
+"""The yolo family: YOLOv5 n, s, m, l and x by Ultralytics, with its own trainer.
+
+What Ultralytics calls YOLOv5 today is the anchor-free YOLOv5u: the backbone and neck of YOLOv5, the head of YOLOv8.
+
+Its trainer is given pictures and boxes in memory, decoded by this project's decoder: it never sees, and so never alters, a
+file of the data set. It is kept from the network, runs none of its integrations, and writes its settings below `.work`.
+
+    network.py      the settings, the networks by name, starting weights
+    training.py     Ultralytics' trainer on a Job
+    prediction.py   boxes of pictures
+"""
+
+import os
+import platform
+from pathlib import Path
+
+# Read by Ultralytics when it is imported.
+os.environ["YOLO_OFFLINE"] = "true"
+os.environ["YOLO_CONFIG_DIR"] = str(Path(".work/ultralytics").absolute())
+os.environ.setdefault("YOLO_VERBOSE", "false")
+Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
+
+import pandas as pd
+import safetensors.torch
+import torch
+
+from stages.backbones import layers
+from stages.files import DataError, seed_from, write_json
+from stages.networks import Job, Trained
+from stages.networks.yolo.network import YoloSettings, as_built, build, describe, initialise, width_of_head
+from stages.networks.yolo.prediction import milliseconds, predict
+from stages.networks.yolo.training import BEST, Trainer, read_state, targets
+from stages.samples import EMPTY
+
+__all__ = ["SETTINGS", "predict", "train"]
+
+SETTINGS = YoloSettings
+
+
+def train(settings: YoloSettings, job: Job) -> Trained:
+    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `predict` needs."""
+    in_train = set(job.boxes.loc[job.boxes["sample_id"].isin(job.train["sample_id"]), "label"])
+    classes = sorted(in_train)
+    pictures, boxes = targets(job.train, job.boxes, classes)
+    val, val_boxes = targets(job.val, job.boxes, classes)
+    if boxes.empty or val_boxes.empty:
+        raise DataError(
+            f"{len(boxes)} boxes in train and {len(val_boxes)} of their classes in val: a detector learns from boxes. Give "
+            "the data set boxes, or take a model that needs none"
+        )
+    without = sorted(set(job.train["label"]) - in_train - {EMPTY})
+    if without:
+        print(f"classes with pictures but no box in train, which a detector cannot learn: {', '.join(without)}")
+    torch.manual_seed(job.seed)
+    plan = describe(settings)
+    network = build(plan, classes)
+    started_from = initialise(network, settings, job.needs)
+    head_width = width_of_head(network)
+    work = job.work / f"{seed_from(started_from):x}"  # other starting weights are another training
+    work.mkdir(parents=True, exist_ok=True)
+    state = read_state(work)
+    if state is None or not state["stop"]:
+        trainer = Trainer(settings, job, network, classes, work)
+        try:
+            trainer.train()
+        except torch.OutOfMemoryError as error:
+            half = max(1, settings.batch_size // 2)
+            raise DataError(f"out of GPU memory at batch_size {settings.batch_size}: try batch_size={half} ({error})") from None
+        state = {"rows": trainer.rows, "seconds": trainer.seconds, "stopper": {"best_epoch": trainer.stopper.best_epoch}}
+    best = safetensors.torch.load_file(work / BEST)
+    weights = job.out / "weights.safetensors"
+    weights.write_bytes(safetensors.torch.save(best))
+    network = build(plan, classes, head_width)
+    network.load_state_dict(best)
+    counted = {"train": len(pictures), "val": len(val), "boxes": len(boxes), "val_boxes": len(val_boxes)}
+    left_out = {"train": len(job.train) - len(pictures), "val": len(job.val) - len(val)}  # an animal, but no box
+    card = {
+        "family": "yolo",
+        "architecture": settings.architecture,
+        "plan": plan,
+        "head_width": head_width,
+        "as_built": as_built(settings),
+        "classes": [*classes, EMPTY],
+        "image_px": settings.image_px,
+        "init": settings.init,
+        "started_from": started_from,
+        "trained_on": {"data": job.data, **counted, "left_out": left_out, "classes_without_box": without, "seed": job.seed},
+        "settings": settings.model_dump(),
+    }
+    write_json(job.out / "model.json", card)
+    cost = {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "layers": layers(network),
+        "megabytes": round(weights.stat().st_size / 1e6, 3),
+        "train_seconds": round(state["seconds"], 1),
+        "epochs": len(state["rows"]),
+        "best_epoch": state["stopper"]["best_epoch"] - 1,
+        "ms_an_image": milliseconds(network.eval(), settings),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
+    }
+    return Trained(cost, pd.DataFrame(state["rows"]))

@@ -1,0 +1,178 @@
+"""YOLOv5 networks by name, slimmed where asked for, and the weights that they start from."""
+
+import copy
+import difflib
+import os
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import Field, field_validator
+from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
+from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load
+
+from stages.backbones import read_weights
+from stages.files import DataError, require_manifest, sha256_file
+from stages.settings import Record
+
+ARCHITECTURES = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
+STRIDE_PX = 32  # sides that the network takes are multiples of it
+# What this file decides itself; every other training argument of Ultralytics can be set by its own name.
+_OURS = {
+    "task", "mode", "model", "data", "epochs", "time", "patience", "batch", "imgsz", "save", "cache", "device", "workers",
+    "project", "name", "pretrained", "seed", "deterministic", "resume", "amp", "fraction", "profile", "val", "split", "plots",
+    "save_dir", "nbs", "exist_ok", "compile", "rect", "distill_model", "save_json", "visualize", "save_txt", "quantize",
+}  # fmt: skip
+STRIDE_PX = 32  # sides that the network takes are multiples of it
+GREY = 114  # of the padding, as Ultralytics has it
+_FOREVER_S = 1e6  # Ultralytics' NMS gives up on time, so that a slow machine would find other boxes than a quick one
+LAST, BEST = "last.pt", "best.safetensors"
+
+
+class YoloSettings(Record):
+    architecture: str  # yolov5n | yolov5s | yolov5m | yolov5l | yolov5x
+    scale: tuple[float, float] | None = None  # depth and width in place of the architecture's own: a slimmer one
+    init: str = "scratch"  # scratch | coco | pretrained (the folder that `needs` names) | file:<path>
+    image_px: int = Field(gt=0)  # longer side; a multiple of 32
+    epochs: int = Field(50, gt=0)  # at most
+    patience: int = Field(5, gt=0)  # epochs in a row without a better mAP on validation before training stops
+    max_hours: float = Field(12.0, gt=0)
+    batch_size: int = Field(gt=0)
+    ultralytics: dict[str, Any] = Field({})  # training arguments by Ultralytics' own names: lr0, mosaic, close_mosaic, ...
+    score_floor: float = Field(0.001, ge=0, lt=1)  # boxes less sure are not written down
+    nms_iou: float = Field(0.7, gt=0, le=1)  # of two boxes of a class that overlap by more, the surer one stays
+    max_boxes: int = Field(100, gt=0)  # of a picture
+    cache_gb: float = Field(2.0, ge=0)  # decoded pictures are kept in memory when they all fit in this
+    workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in ARCHITECTURES:
+            raise ValueError(f"allowed: {', '.join(ARCHITECTURES)}")
+        return name
+
+    @field_validator("init")
+    @classmethod
+    def _known_init(cls, init: str) -> str:
+        if init in ("scratch", "coco", "pretrained") or init.removeprefix("file:") not in (init, ""):
+            return init
+        raise ValueError("allowed: scratch, coco, pretrained, file:<path>")
+
+    @field_validator("image_px")
+    @classmethod
+    def _whole_strides(cls, side_px: int) -> int:
+        if side_px % STRIDE_PX:
+            raise ValueError(
+                f"should be a multiple of {STRIDE_PX}: {side_px // STRIDE_PX * STRIDE_PX} or {-(-side_px // 32) * 32}"
+            )
+        return side_px
+
+    @field_validator("ultralytics")
+    @classmethod
+    def _arguments(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name in given:
+            if name in _OURS or name not in DEFAULT_CFG_DICT:
+                close = difflib.get_close_matches(name, sorted(set(DEFAULT_CFG_DICT) - _OURS), 3, 0.6)
+                hint = f" Did you mean {', '.join(close)}?" if close else ""
+                raise ValueError(f"`{name}` is no training argument of Ultralytics that may be set here.{hint}")
+        try:
+            get_cfg(overrides=dict(given))
+        except (TypeError, ValueError) as error:
+            raise ValueError(str(error)) from None
+        return given
+
+
+def describe(settings: YoloSettings) -> dict[str, Any]:
+    """The network's plan, as Ultralytics' YAML has it, with the depth and width that are asked for."""
+    plan = copy.deepcopy(yaml_model_load(f"{settings.architecture}.yaml"))
+    plan.pop("yaml_file", None)
+    depth, width, channels = plan["scales"][plan["scale"]]
+    if settings.scale:
+        depth, width = settings.scale
+    return plan | {"scales": {plan["scale"]: [depth, width, channels]}}
+
+
+def build(plan: dict[str, Any], classes: list[str], head_width: int | None = None) -> Any:
+    """A network from its plan, in training mode. `head_width` is that of the class head's hidden layers, where known."""
+    network = cast(Any, DetectionModel(copy.deepcopy(plan), ch=3, nc=len(classes), verbose=False))
+    network.names = dict(enumerate(classes))
+    if head_width not in (None, width_of_head(network)):
+        # Ultralytics widens the head to that of the weights it loads; it is as wide as it is for so many classes.
+        network.load(DetectionModel(copy.deepcopy(plan), ch=3, nc=head_width, verbose=False), verbose=False)
+    return network
+
+
+def width_of_head(network: Any) -> int:
+    """Channels of the hidden layers of the class head: more for more classes, and kept from the weights it starts from."""
+    return network.model[-1].cv3[0][0].conv.out_channels
+
+
+def initialise(network: Any, settings: YoloSettings, needs: Path) -> str:
+    """Load starting weights in place, what fits by name and shape, and say in words what was loaded."""
+    kind, _, value = settings.init.partition(":")
+    if kind == "scratch":
+        return "scratch"
+    if kind == "pretrained":
+        if not (needs / "model.json").is_file():
+            raise DataError(f"init: pretrained: {needs} holds no pretrained network. Name one in the model's `needs`")
+        require_manifest(needs)
+        path = needs / "weights.safetensors"
+    else:
+        path = _published(settings.architecture) if kind == "coco" else Path(value)
+    if path.suffix == ".pt":
+        source = _read_checkpoint(path)
+        network.load(source, verbose=False)  # maps classes of the same name, too
+        state = source.state_dict()
+        fitting = [name for name, tensor in network.state_dict().items() if name in state and tensor.shape == state[name].shape]
+    else:
+        state = read_weights(path)
+        own = network.state_dict()
+        fitting = [name for name in own if name in state and own[name].shape == state[name].shape]
+        network.load_state_dict({name: state[name] for name in fitting}, strict=False)
+    total = len(network.state_dict())
+    if len(fitting) < total / 4:
+        raise DataError(
+            f"init: {settings.init}: {path} is not of this architecture: only {len(fitting)} of {total} tensors fit "
+            f"{settings.architecture}{f' at scale {settings.scale}' if settings.scale else ''}"
+        )
+    return f"{kind}: {path.name}, sha256 {sha256_file(path)}: {len(fitting)} of {total} tensors"
+
+
+def _read_checkpoint(path: Path) -> Any:
+    """The network in an Ultralytics checkpoint, in full precision. Only network classes are made from it, no code is run."""
+    if not path.is_file():
+        raise DataError(f"init: {path}: no such file")
+    try:
+        checkpoint, _ = torch_safe_load(path, safe_only=True)
+        network = checkpoint.get("ema") or checkpoint["model"]
+        return network.float()
+    except Exception as error:  # pickle, zip and attribute faults share no base
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: refused: damaged, or more than a network of Ultralytics ({cause})") from None
+
+
+def _published(architecture: str) -> Path:
+    """Ultralytics' own COCO weights, fetched once into `.work/ultralytics`."""
+    from ultralytics.utils.downloads import attempt_download_asset
+
+    path = Path(os.environ["YOLO_CONFIG_DIR"]) / f"{architecture}u.pt"
+    try:
+        if not path.is_file():
+            attempt_download_asset(path, release="v8.4.0")
+        if path.is_file():
+            return path
+        cause = "nothing was fetched"
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+    raise DataError(
+        f"init: coco: {path.name} could not be fetched ({cause}). With no network, download it on another machine and set "
+        "init to file:<path>"
+    ) from None
+
+
+def as_built(settings: YoloSettings) -> str:
+    """The architecture as it was built, in a line: name, what was slimmed, input size, start."""
+    plan = describe(settings)
+    depth, width, _ = plan["scales"][plan["scale"]]
+    slimmed = " (slimmed)" if settings.scale else ""
+    return f"{settings.architecture}u, depth {depth:g}, width {width:g}{slimmed}, at {settings.image_px} px, {settings.init}"
