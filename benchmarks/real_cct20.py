@@ -94,12 +94,13 @@ def main() -> None:
 def run_ours(work: Path, model: str, seed: str, family: str = "image", needs: str = "params.yaml") -> dict:
     """Train and evaluate unless it was done before; the metrics, with every figure of each part under `parts`."""
     key = f"{model}-{seed}"
-    given = ["--clean", "clean", "--split", "splits/official", "--seed", seed, "--family", family, "--model", key]
-    given += ["--needs", needs]
+    given = ["--clean", "clean", "--split", "splits/official", "--seed", seed, "--model", key]
     if not (work / f"metrics/{key}.json").exists():
         out = ["--out", f"models/{key}", "--cost", f"metrics/{key}.cost.json", "--curve", f"metrics/{key}.curve.csv"]
-        stage(work, "train", *given, "--params", f"models.{model}", *out, "--provenance", f"models/{key}.provenance.json")
-        found = ["--predictions", f"predictions/{key}", "--metrics", "metrics"]
+        out += ["--provenance", f"models/{key}.provenance.json", "--family", family, "--needs", needs]
+        found = ["--predictions", f"predictions/{key}"]
+        stage(work, "train", *given, "--params", f"models.{model}", *out, *found)
+        found += ["--answers", f"answers/{key}", "--metrics", "metrics"]
         stage(work, "evaluate", *given, "--params", "evaluate", "--trained", f"models/{key}", *found)
     parts = pd.read_csv(work / f"metrics/{key}.parts.csv").set_index("part").to_dict("index")
     return json.loads((work / f"metrics/{key}.json").read_text()) | {"parts": parts}

@@ -193,6 +193,16 @@ def _load(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:
     return f"{origin}: {len(fitting)} of {len(own)} tensors"
 
 
+def load_exactly(network: nn.Module, path: Path, as_built: str) -> None:
+    """Load a trained network's own weights in place. Raises DataError for the first tensor that is absent or of other shape."""
+    own, state = network.state_dict(), read_weights(path)
+    for name in sorted(own.keys() | state.keys()):
+        shapes = [tuple(tensors[name].shape) if name in tensors else "absent" for tensors in (own, state)]
+        if shapes[0] != shapes[1]:
+            raise DataError(f"{path.parent}: `{name}` is {shapes[1]} in the file, {shapes[0]} in {as_built}")
+    network.load_state_dict(state)
+
+
 def head_name(network: nn.Module) -> str:
     """The name of the last linear layer: the part that a new set of classes replaces."""
     return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]

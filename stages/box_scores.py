@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
+from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from stages import geometry
@@ -38,50 +38,50 @@ def of_pictures(found: pd.DataFrame, true: pd.DataFrame, sample_ids: Iterable[st
 
 
 def mean_average_precision(found: pd.DataFrame, true: pd.DataFrame, classes: list[str]) -> dict[str, Any]:
-    """COCO's mAP by torchmetrics: `map50`, `map50_95`, means over the classes with a true box, and `classes`, a table.
+    """COCO's mAP: `map50`, `map50_95`, means over the classes with a true box, and `classes`, a table.
 
     The table has a row for each class: label, n (true boxes), ap50, ap50_95 (NaN without a true box).
     Raises DataError where no picture has a true box, ValueError for a class that is not in `classes`.
     """
-    from torchmetrics.detection import MeanAveragePrecision  # seconds to import, for this function alone
-
     _check_labels(found, true, classes)
     if true.empty:
         raise DataError("mAP of pictures without one true box: leave this part of the split out, or give it boxes")
     boxes = surest(found)
     pictures = sorted({*boxes["sample_id"], *true["sample_id"]})
-    # torchmetrics rounds its own default thresholds to float32, which moves some recalls to the next point. Its
-    # `class_metrics` evaluates anew for each class and gives no AP50; the summary has both, from one evaluation.
-    metric = MeanAveragePrecision(
-        iou_thresholds=IOUS.tolist(),
-        rec_thresholds=RECALLS.tolist(),
-        max_detection_thresholds=[1, 10, MAX_BOXES],
-        extended_summary=True,
-        backend="faster_coco_eval",
+    n = true["label"].value_counts().reindex(classes, fill_value=0)
+    counted = n.index[n > 0].tolist()
+    evaluator = COCOeval_faster(
+        _coco(true.assign(score=1.0), pictures, counted), _coco(boxes, pictures, counted), iouType="bbox"
     )
-    metric.update(_by_picture(boxes, pictures, classes), _by_picture(true.assign(score=1.0), pictures, classes))
-    result = metric.compute()
-    precision = result["precision"].numpy()[..., 0, -1]  # IoU, recall, class; boxes of all sizes, MAX_BOXES a picture
-    n = true["label"].value_counts().reindex(classes, fill_value=0).to_numpy()
-    ap = np.full((2, len(classes)), np.nan)
-    ap[:, result["classes"].reshape(-1).numpy()] = precision[0].mean(0), precision.mean((0, 1))
-    ap[:, n == 0] = np.nan
-    table = pd.DataFrame({"label": classes, "n": n, "ap50": ap[0], "ap50_95": ap[1]})
-    return {"map50": float(result["map_50"]), "map50_95": float(result["map"]), "classes": table}
+    params = evaluator.params
+    params.iouThrs, params.recThrs, params.maxDets = IOUS, RECALLS, [MAX_BOXES]
+    params.areaRng = params.areaRng[:1]  # all sizes, so no box needs an area
+    evaluator.evaluate()
+    evaluator.accumulate()
+    precision = evaluator.eval["precision"][..., 0, 0]  # IoU, recall, class
+    ap = pd.DataFrame({"ap50": precision[0].mean(0), "ap50_95": precision.mean((0, 1))}, index=counted)
+    table = ap.reindex(classes).rename_axis("label").reset_index()
+    table.insert(1, "n", n.to_numpy())
+    return {"map50": float(ap["ap50"].mean()), "map50_95": float(ap["ap50_95"].mean()), "classes": table}
 
 
-def _by_picture(boxes: pd.DataFrame, pictures: list[str], classes: list[str]) -> list[dict[str, torch.Tensor]]:
-    """For each picture what torchmetrics wants: boxes (B, 4) xyxy in px, labels (B,), scores (B,)."""
-    picture = pd.Categorical(boxes["sample_id"], pictures).codes
-    order = np.argsort(picture, kind="stable")
+def _coco(boxes: pd.DataFrame, pictures: list[str], classes: list[str]) -> COCO:
+    """The boxes of these classes as a COCO data set; pictures and classes are numbered in their order."""
+    boxes = boxes[boxes["label"].isin(classes)]
     columns = {
-        "boxes": boxes[BOX_COLUMNS].to_numpy(dtype=float),
-        "labels": pd.Categorical(boxes["label"], classes).codes.astype(np.int64),
-        "scores": boxes["score"].to_numpy(dtype=float),
+        "id": np.arange(len(boxes)) + 1,  # 0 stands for "no match"
+        "image_id": pd.Categorical(boxes["sample_id"], pictures).codes,
+        "category_id": pd.Categorical(boxes["label"], classes).codes,
+        "bbox": geometry.xywh_from_xyxy(boxes[BOX_COLUMNS]).tolist(),
+        "score": boxes["score"].to_numpy(),
     }
-    counts = np.bincount(picture, minlength=len(pictures)).tolist()
-    parts = zip(*(torch.from_numpy(values[order]).split(counts) for values in columns.values()), strict=True)
-    return [dict(zip(columns, part, strict=True)) for part in parts]
+    return COCO(
+        {
+            "images": [{"id": number} for number in range(len(pictures))],
+            "categories": [{"id": number} for number in range(len(classes))],
+            "annotations": pd.DataFrame(columns).to_dict("records"),
+        }
+    )
 
 
 def surest(found: pd.DataFrame) -> pd.DataFrame:

@@ -43,7 +43,7 @@ class HarderEntry(Record):
     """What an entry of `harder` holds beside its profiles."""
 
     base: str  # the version that is made harder
-    judged: str  # the predictions whose validation part says which classes are weak
+    judged: str  # the answers whose validation part says which classes are weak
 
 
 def check_all(params: dict[str, Any]) -> int:
@@ -96,7 +96,7 @@ def _check_pretrained(name: str, entry: PretrainedEntry, params: dict[str, Any])
 def _check_harder(name: str, entry: HarderEntry, params: dict[str, Any]) -> None:
     _require_one_of(f"harder.{name}.base", entry.base, [f"data/splits/{name}/{version}" for version in VERSIONS])
     own = [model for model, other in params["models"].items() if other.get("lists") == entry.base]
-    _require_one_of(f"harder.{name}.judged", entry.judged, [f"data/predictions/{name}/{model}" for model in own])
+    _require_one_of(f"harder.{name}.judged", entry.judged, [f"data/answers/{name}/{model}" for model in own])
     for profile in PROFILES:
         section(f"harder.{name}.{profile}", HardenSettings, params)
 

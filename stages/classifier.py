@@ -3,8 +3,6 @@
 Shared by the families that classify: `image` a whole picture, `crop` what lies in a box.
 """
 
-import platform
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from stages import backbones
-from stages.files import DataError, read_json, require_manifest, seed_from, write_json
+from stages import backbones, cost
+from stages.files import DataError, seed_from, write_json
 from stages.fit import FitSettings, fit, optimizers, require_finite
 from stages.loading import LoadSettings, Pictures, loader
-from stages.networks import Job, Trained
+from stages.networks import Job, Trained, read_card
 
 
 class ClassifierSettings(FitSettings, LoadSettings):
@@ -123,7 +121,7 @@ def train(family: str, settings: ClassifierSettings, job: Job, **notes: Any) -> 
         "family": family,
         "architecture": settings.architecture,
         "options": settings.options,
-        "as_built": as_built(settings),
+        "as_built": cost.as_built(settings.architecture, bool(settings.options), network, settings.image_px, settings.init),
         "outputs": list(job.classes),  # of the network
         "classes": list(job.classes),  # that a picture may be given
         "image_px": settings.image_px,
@@ -136,21 +134,10 @@ def train(family: str, settings: ClassifierSettings, job: Job, **notes: Any) -> 
     }
     write_json(job.out / "model.json", card | notes)
     network.load_state_dict(best)  # weights that diverged in the last epoch could be slower
-    cost = {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "layers": backbones.layers(network),
-        "megabytes": round(weights.stat().st_size / 1e6, 3),
-        **facts,
-        "ms_an_image": _milliseconds(network, settings.image_px),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
-    }
-    return Trained(cost, curve)
-
-
-def as_built(settings: ClassifierSettings) -> str:
-    """The architecture as it was built, in a line: name, what was narrowed, input size."""
-    options = ", ".join(f"{name}={value}" for name, value in settings.options.items())
-    return f"{settings.architecture}{f' ({options})' if options else ''} at {settings.image_px} px, {settings.init}"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network.eval().to(device)
+    picture = torch.zeros(1, 3, settings.image_px, settings.image_px, device=device)
+    return Trained(cost.measured(network, weights, facts, lambda: network(picture)), curve)
 
 
 def _require_size(network: nn.Module, settings: ClassifierSettings) -> None:
@@ -164,39 +151,11 @@ def _require_size(network: nn.Module, settings: ClassifierSettings) -> None:
     network.train()
 
 
-def _milliseconds(network: nn.Module, side_px: int, runs: int = 10) -> float:
-    """Median forward pass of one picture on the device at hand, in ms; decoding is not in it."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = network.eval().to(device)
-    picture = torch.zeros(1, 3, side_px, side_px, device=device)
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(runs + 2):
-            start = time.perf_counter()
-            network(picture)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-    return round(sorted(seconds[2:])[runs // 2] * 1000, 3)
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """A trained model's model.json. Altered or truncated files of its folder are refused by their sha256."""
-    require_manifest(folder)
-    return read_json(folder / "model.json")
-
-
 def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """A trained network in evaluation mode and its model.json. Raises DataError where the two do not fit each other."""
     card = read_card(folder)
     network = backbones.build(card["architecture"], card["options"], len(card["outputs"]))
-    state = backbones.read_weights(folder / "weights.safetensors")
-    own = network.state_dict()
-    for name in own.keys() | state.keys():
-        shapes = [tuple(tensors[name].shape) if name in tensors else "absent" for tensors in (own, state)]
-        if shapes[0] != shapes[1]:
-            raise DataError(f"{folder}: `{name}` is {shapes[1]} in the file, {shapes[0]} in {card['as_built']}")
-    network.load_state_dict(state)
+    backbones.load_exactly(network, folder / "weights.safetensors", card["as_built"])
     return network.eval().to(memory_format=torch.channels_last), card
 
 

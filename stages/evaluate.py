@@ -1,4 +1,4 @@
-"""One trained model -> predictions table and metrics, for every part of its split but train.
+"""One model's predictions -> answers and metrics, for every part of its split but train.
 
 `python -m stages.evaluate --help` lists the options, dvc.yaml holds the commands. It writes <model>.json, a dozen headline
 figures, and beside it tables: <model>.parts.csv with all that was measured of each part, .classes.csv, .confusion.csv,
@@ -17,11 +17,11 @@ from stages import box_scores, calibration, geometry, scores
 from stages.answers import Answers, answer
 from stages.command import run
 from stages.files import DataError, new_file, new_folder, read_json, require_manifest, seed_from, write_json
-from stages.networks import family
-from stages.predictions import BOX
+from stages.predictions import BOX, TABLE
 from stages.samples import (
     BOX_COLUMNS,
     EMPTY,
+    SCORED,
     SEEN,
     TEST,
     TRAIN,
@@ -34,7 +34,6 @@ from stages.samples import (
 )
 from stages.settings import Record, read_params, section
 
-PARTS = (VAL, TEST, SEEN, UNSEEN)
 # The headline of each part; parts.csv has them all, for every part.
 HEADLINES = {
     VAL: ("f1_macro", "map50"),
@@ -47,7 +46,6 @@ HEADLINES = {
 class EvaluateSettings(Record):
     draws: int = Field(1000, gt=0)  # bootstrap resamples behind every interval of F1
     map_draws: int = Field(200, gt=0)  # and behind those of mAP, which cost more
-    batch_size: int = Field(64, gt=0)
     small_box: float = Field(0.02, gt=0, lt=1)  # share of the picture's area below which its largest box is small
     large_box: float = Field(0.10, gt=0, lt=1)  # and above which it is large
 
@@ -61,7 +59,7 @@ class EvaluateSettings(Record):
 def measure(answers: Answers, trained: list[str], majority: str, draws: int, seed: int) -> pd.DataFrame:
     """A row for each part: n, macro F1 of pictures and of sequences with intervals, accuracy, the baseline, calibration."""
     rows = []
-    for part in PARTS:
+    for part in SCORED:
         pictures, sequences = (t[t["part"] == part] for t in (answers.pictures, answers.sequences))
         if pictures.empty:
             continue
@@ -96,7 +94,7 @@ def measure_boxes(
     matches = {part: box_scores.match(*pair) for part, pair in tables.items()}
     threshold = box_scores.best_threshold(matches[VAL], len(tables[VAL][1]))
     rows, by_class, confusions = [], [], []
-    for part in (part for part in PARTS if part in tables and len(tables[part][1])):
+    for part in (part for part in SCORED if part in tables and len(tables[part][1])):
         own, truth = tables[part]
         average = box_scores.mean_average_precision(own, truth, classes)
         sequence = usable[usable["part"] == part].set_index("sample_id")["seq_id"]
@@ -154,7 +152,7 @@ def all_classes(table: pd.DataFrame, trained: list[str]) -> list[str]:
 def slices(table: pd.DataFrame, trained: list[str]) -> pd.DataFrame:
     """Macro F1 and accuracy by day or night, size of the largest box, and location, for each part."""
     rows = []
-    for part in PARTS:
+    for part in SCORED:
         for column in ("light", "box_size", "location"):
             for value, group in table[table["part"] == part].groupby(column):
                 counts = scores.confusion(group["actual"], group["predicted"], all_classes(group, trained))
@@ -187,29 +185,24 @@ def rounded(value: Any) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="predict with one trained model, and score it")
+    parser = argparse.ArgumentParser(description="score one model's predictions")
     parser.add_argument("--model", required=True, help="the model's key in params.yaml")
-    parser.add_argument("--family", required=True, help="a folder of stages/networks")
     parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
-    parser.add_argument("--trained", type=Path, required=True, help="the train stage's output")
+    parser.add_argument("--trained", type=Path, required=True, help="the model that the train stage left")
     parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
     parser.add_argument("--split", type=Path, required=True, help="a version of the split, a folder")
-    parser.add_argument("--needs", type=Path, required=True, help="what the model builds on; a detector's predictions are used")
+    parser.add_argument("--predictions", type=Path, required=True, help="what the train stage predicted, a folder")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--predictions", type=Path, required=True, help="folder to write")
+    parser.add_argument("--answers", type=Path, required=True, help="folder to write")
     parser.add_argument("--metrics", type=Path, required=True, help="folder for <model>.json and its tables")
     args = parser.parse_args()
     settings = section(args.params, EvaluateSettings, read_params())
-    for folder in (args.trained, args.clean, args.split.parent):
+    for folder in (args.trained, args.predictions, args.clean, args.split.parent):
         require_manifest(folder)
     samples, lists = read_version(args.split, read_samples(args.clean))
     majority = of_part(samples, lists, TRAIN)["label"].value_counts().sort_index().idxmax()
-    pictures = of_part(samples, lists, *PARTS)
-    boxes = None
-    if (args.needs / "predictions.parquet").is_file():
-        require_manifest(args.needs)
-        boxes = pd.read_parquet(args.needs / "predictions.parquet")
-    predictions = family(args.family).predict(args.trained, pictures, samples.root, settings.batch_size, boxes)
+    pictures = of_part(samples, lists, *SCORED)
+    predictions = pd.read_parquet(args.predictions / TABLE)
     card = read_json(args.trained / "model.json")
     trained, true = card["classes"], samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
 
@@ -240,8 +233,7 @@ def main() -> None:
     }
     metrics = headline(parts) | {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
     write_json(args.metrics / f"{args.model}.json", rounded(metrics))  # first: it refuses what is no finite number
-    with new_folder(args.predictions) as out:
-        predictions.to_parquet(out / "predictions.parquet", index=False)
+    with new_folder(args.answers) as out:
         columns = ["sample_id", "part", "seq_id", "actual", "predicted", "score", "calibrated"]
         table[columns].to_parquet(out / "answers.parquet", index=False)
         answers.sequences[columns].to_parquet(out / "sequences.parquet", index=False)

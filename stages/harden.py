@@ -1,7 +1,7 @@
 """A split and one model's answers -> two harder versions of it: `upsampled` and `isolated`.
 
     python -m stages.harden --params harder.camera_trap.embedded --clean data/clean/camera_trap
-        --split data/splits/camera_trap/class --judged data/predictions/camera_trap/camera_trap-resnext50-class
+        --split data/splits/camera_trap/class --judged data/answers/camera_trap/camera_trap-resnext50-class
         --seed 20220422 --out data/harder/camera_trap
 
 Both give train more of the classes that the judging model knows least:

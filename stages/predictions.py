@@ -15,6 +15,7 @@ from stages.files import DataError
 from stages.samples import BOX_COLUMNS, EMPTY
 
 CLASS, BOX = "class", "box"
+TABLE = "predictions.parquet"  # in data/predictions/<dataset>/<model>/
 
 PREDICTIONS = pa.DataFrameSchema(
     {

@@ -1,7 +1,7 @@
 """Everything measured of one data set -> reports/<dataset>/index.html: plain tables and pictures, to be read offline.
 
     python -m stages.report --dataset camera_trap --clean data/clean/camera_trap --splits data/splits/camera_trap \
-        --metrics metrics/camera_trap --predictions data/predictions/camera_trap --out reports/camera_trap
+        --metrics metrics/camera_trap --answers data/answers/camera_trap --out reports/camera_trap
 """
 
 import argparse
@@ -28,24 +28,24 @@ THUMBNAIL_PX = 240
 PER_CLASS, MISTAKES = 2, 12  # pictures shown for each class; mistakes shown of the best model
 
 
-def read_metrics(folder: Path, predictions: Path, data: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def read_metrics(folder: Path, answers: Path, data: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """{model: its headline, with `parts` (figures of each part), `cost` and `absent` inside} by name, and the models left out.
 
-    Left out is what belongs to other data than the page is about, or has no predictions: figures of an earlier run.
+    Left out is what belongs to other data than the page is about, or has no answers: figures of an earlier run.
     """
     models, left_out = {}, []
     for path in sorted(folder.glob("*.json")):
         if path.name.endswith(".cost.json"):
             continue
         found, cost = read_json(path), folder / f"{path.stem}.cost.json"
-        if found["data"] != data or not (predictions / path.stem).is_dir():
+        if found["data"] != data or not (answers / path.stem).is_dir():
             left_out.append(path.stem)
             continue
         by_class = pd.read_csv(folder / f"{path.stem}.classes.csv", keep_default_na=False)
         absent = by_class[by_class["n"] == 0].groupby("part")["label"].agg(", ".join).to_dict()
         rows = pd.read_csv(folder / f"{path.stem}.parts.csv").to_dict("records")
         parts = {row["part"]: {name: value for name, value in row.items() if pd.notna(value)} for row in rows}
-        chosen = read_json(predictions / path.stem / "chosen.json")
+        chosen = read_json(answers / path.stem / "chosen.json")
         more = {"cost": read_json(cost) if cost.exists() else {}, "parts": parts, "absent": absent, "chosen": chosen}
         models[path.stem] = found | more
     return models, left_out
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
     parser.add_argument("--splits", type=Path, required=True, help="the split stage's output")
     parser.add_argument("--metrics", type=Path, required=True, help="folder with a JSON for each model")
-    parser.add_argument("--predictions", type=Path, required=True, help="folder with a folder for each model")
+    parser.add_argument("--answers", type=Path, required=True, help="folder with a folder for each model")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     matplotlib.rcParams["svg.hashsalt"] = "ethogram"  # else the same chart differs in every run
@@ -133,7 +133,7 @@ def main() -> None:
         read_json(args.clean / "counts.json"),
     )
     splits = read_json(args.splits / "report.json")
-    models, left_out = read_metrics(args.metrics, args.predictions, samples.data)
+    models, left_out = read_metrics(args.metrics, args.answers, samples.data)
     judged = {name: found["parts"][UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found["parts"]}
     best = max(judged, key=lambda name: judged[name], default=None)
     template = jinja2.Environment(
@@ -148,7 +148,7 @@ def main() -> None:
         chart(models, out / "chart.svg")
         wrong = []
         if best:
-            folder = args.predictions / best
+            folder = args.answers / best
             require_manifest(folder)
             answers = pd.read_parquet(folder / "answers.parquet")
             wrong = mistakes(samples, answers[answers["part"] == UNSEEN], out / "pictures")

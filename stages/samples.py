@@ -19,6 +19,7 @@ from stages.files import DataError, read_json
 
 EMPTY = "empty"  # the label of a picture with nothing in it
 TRAIN, VAL, TEST, SEEN, UNSEEN, UNUSED = "train", "val", "test", "seen", "unseen", "unused"  # parts of a split
+SCORED = (VAL, TEST, SEEN, UNSEEN)
 
 SAMPLES = pa.DataFrameSchema(
     {
@@ -121,6 +122,16 @@ def of_part(samples: Samples, parts: pd.DataFrame, *names: str) -> pd.DataFrame:
     """The pictures of one part or more, with a column `part`, in the order of their ids."""
     chosen = parts[parts["part"].isin(names)]
     return samples.pictures.merge(chosen, on="sample_id", validate="one_to_one").sort_values("sample_id", ignore_index=True)
+
+
+def located(pictures: pd.DataFrame, boxes: pd.DataFrame, classes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The pictures that say where everything in them is, and their boxes of `classes`: those with a box, and empty ones.
+
+    A picture of an animal without a box would teach a detector that the animal is background.
+    """
+    boxes = boxes[boxes["sample_id"].isin(pictures["sample_id"]) & boxes["label"].isin(classes)]
+    known = pictures["label"].eq(EMPTY) | pictures["sample_id"].isin(boxes["sample_id"])
+    return pictures[known].reset_index(drop=True), boxes.reset_index(drop=True)
 
 
 def read_samples(folder: Path) -> Samples:

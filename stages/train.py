@@ -1,4 +1,7 @@
-"""One model -> models/<model>/: weights, and model.json with all that is needed to use them.
+"""One model -> models/<model>/: weights, and model.json with all that is needed to use them; and its predictions.
+
+It predicts every part of its split but train while it is at it: scoring then needs no network, and to score anew in another
+way predicts nothing again.
 
 `python -m stages.train --help` lists the options, dvc.yaml holds the commands.
 A killed training goes on where it stopped: its state lies in `.work/<model>/<hash of all inputs>/` until training ends.
@@ -23,10 +26,12 @@ import pandas as pd
 from stages.command import run
 from stages.files import MANIFEST, DataError, describe_files, new_file, new_folder, require_manifest, sha256_file, write_json
 from stages.networks import Job, family
-from stages.samples import EMPTY, TRAIN, VAL, Samples, of_part, read_samples, read_version
+from stages.predictions import TABLE, check_predictions
+from stages.samples import EMPTY, SCORED, TRAIN, VAL, Samples, of_part, read_samples, read_version
 from stages.settings import Record, read_params, section
 
 _LIBRARIES = ("torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow", "opencv-python-headless")
+BATCH_SIZE = 64  # pictures predicted at a time
 
 
 def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
@@ -78,6 +83,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--work", type=Path, default=Path(".work"), help="where the state to resume from is kept")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--predictions", type=Path, required=True, help="folder to write")
     parser.add_argument("--cost", type=Path, required=True, help="JSON to write: parameters, seconds, ...")
     parser.add_argument("--curve", type=Path, required=True, help="CSV to write: a row for each epoch")
     parser.add_argument("--provenance", type=Path, required=True, help="JSON to write: commit, date, versions")
@@ -106,6 +112,11 @@ def main() -> None:
             trained.curve.to_csv(temporary, index=False, lineterminator="\n")
         write_json(args.cost, trained.cost)
         write_json(args.provenance, provenance())
+    boxes = pd.read_parquet(args.needs / TABLE) if (args.needs / TABLE).is_file() else None
+    pictures = of_part(samples, parts, *SCORED)
+    with new_folder(args.predictions) as out:
+        predictions = chosen.predict(args.out, pictures, samples.root, BATCH_SIZE, boxes)
+        check_predictions(predictions, pictures["sample_id"]).to_parquet(out / TABLE, index=False)
     shutil.rmtree(work, ignore_errors=True)
     print(
         f"{args.model}: {trained.cost['epochs']} epochs, best after {trained.cost['best_epoch'] + 1}, "

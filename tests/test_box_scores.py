@@ -1,6 +1,8 @@
 """Box metrics by hand, against torchmetrics and against Ultralytics' own."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
+from torchmetrics.detection import MeanAveragePrecision
 
 from stages.box_scores import (
     MAX_BOXES,
@@ -154,8 +157,10 @@ def test_a_box_in_another_picture_never_hits() -> None:
     assert match(guesses(("q", "deer", A, 0.9)), boxes(("p", "deer", A)))["hit"].tolist() == [False]
 
 
-def test_the_surest_boxes_of_a_picture_count() -> None:
-    noise = [("p", "deer", C, 0.5 + i / 1000) for i in range(MAX_BOXES)]
+@pytest.mark.parametrize("label", ["deer", "fox"])
+def test_the_surest_boxes_of_a_picture_count(label: str) -> None:
+    """Those of all classes together."""
+    noise = [("p", label, C, 0.5 + i / 1000) for i in range(MAX_BOXES)]
     true = boxes(("p", "deer", A), ("q", "deer", A))
     found = guesses(*noise, ("p", "deer", A, 0.4), ("q", "deer", A, 0.3))
     matches = match(found, true)
@@ -271,22 +276,65 @@ def scene(seed: int, pictures: int, classes: list[str], ties: bool = False) -> t
     return guesses(*found, pictures=" ".join(names)), boxes(*true)
 
 
+def map_of_torchmetrics(found: pd.DataFrame, true: pd.DataFrame, classes: list[str]) -> tuple[tuple[float, float], np.ndarray]:
+    """mAP 0.5 and 0.5:0.95, and both for each class (C, 2). Its own thresholds are float32, which moves some recalls."""
+    metric = MeanAveragePrecision(
+        iou_thresholds=np.linspace(0.5, 0.95, 10).tolist(),
+        rec_thresholds=np.linspace(0, 1, 101).tolist(),
+        extended_summary=True,
+        backend="faster_coco_eval",
+    )
+
+    def of(table: pd.DataFrame, name: str) -> dict[str, torch.Tensor]:
+        rows = table[(table["sample_id"] == name) & (table["label"] != "empty")]
+        return {
+            "boxes": torch.tensor(rows[BOX_COLUMNS].to_numpy()),
+            "labels": torch.tensor([classes.index(label) for label in rows["label"]], dtype=torch.int64),
+            "scores": torch.tensor(rows["score"].to_numpy()),
+        }
+
+    pictures, sure = sorted({*found["sample_id"], *true["sample_id"]}), true.assign(score=1.0)
+    metric.update([of(found, name) for name in pictures], [of(sure, name) for name in pictures])
+    result = metric.compute()
+    by_class = np.full((len(classes), 2), np.nan)
+    precision = result["precision"].numpy()[..., 0, -1]  # IoU, recall, class
+    by_class[result["classes"].reshape(-1).numpy()] = np.stack([precision[0].mean(0), precision.mean((0, 1))], axis=1)
+    return (float(result["map_50"]), float(result["map"])), by_class
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), pictures=st.integers(2, 40), ties=st.booleans(), count=st.integers(1, 3))
-def test_own_average_precision_is_that_of_torchmetrics(seed: int, pictures: int, ties: bool, count: int) -> None:
-    """Ties too: equal scores stand in the order of the pictures in both. 1e-6 is for torchmetrics' float32 result."""
+def test_average_precision_is_that_of_torchmetrics(seed: int, pictures: int, ties: bool, count: int) -> None:
+    """Ties too: equal scores stand in the order of the pictures in all three."""
     found, true = scene(seed, pictures, CLASSES[:count], ties)
     if true.empty:
         return
-    shuffled = found.sort_values("sample_id", ascending=False, kind="stable")
-    result = mean_average_precision(shuffled, true, CLASSES)
-    assert own_map50(found, true) == pytest.approx(result["map50"], abs=1e-6)
-    assert result["classes"]["ap50"].mean() == pytest.approx(result["map50"], abs=1e-6)
-    assert result["classes"]["ap50_95"].mean() == pytest.approx(result["map50_95"], abs=1e-6)
+    shuffled = [table.sort_values("sample_id", ascending=False, kind="stable") for table in (found, true)]
+    result = mean_average_precision(*shuffled, CLASSES)
+    means, by_class = map_of_torchmetrics(found, true, CLASSES)
+    assert (result["map50"], result["map50_95"]) == pytest.approx(means, abs=1e-6)  # its means are float32
+    table = result["classes"].set_index("label")
+    assert table["n"].to_dict() == {label: (true["label"] == label).sum() for label in CLASSES}
+    assert table[["ap50", "ap50_95"]].dropna().to_numpy() == pytest.approx(by_class[table["n"] > 0], abs=1e-12)
+    assert own_map50(found, true) == pytest.approx(result["map50"], abs=1e-12)
+
+
+def test_a_score_costs_no_import_of_torch_and_no_output() -> None:
+    """`evaluate` is one process for each model: the imports would take longer than all else that it does."""
+    script = f"""
+import sys
+import pandas as pd
+from stages import box_scores, calibration
+true = pd.DataFrame({{"sample_id": ["p"], "label": ["deer"], **dict(zip({BOX_COLUMNS}, [[0.0], [0.0], [9.0], [9.0]]))}})
+assert box_scores.mean_average_precision(true.assign(score=1.0), true, ["deer"])["map50"] == 1
+assert not {{"torch", "torchmetrics", "matplotlib"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_recall_on_a_point_of_the_scale() -> None:
-    """Recalls k / 100 are the very points of interpolation; rounded to float32, as torchmetrics' own, 46 lie off them."""
+    """Recalls k / 100 are the very points of interpolation; of points rounded to float32, 46 lie off them."""
     pictures = [f"p{i:02}" for i in range(100)]
     for hits in (29, 57, 58):
         true = boxes(*((name, "deer", A) for name in pictures))
@@ -381,7 +429,7 @@ def test_a_weight_is_so_many_copies(seed: int) -> None:
     if both[1].empty:
         assert np.isnan(ours)
     else:
-        assert ours == pytest.approx(mean_average_precision(*both, CLASSES)["map50"], abs=1e-6)
+        assert ours == pytest.approx(mean_average_precision(*both, CLASSES)["map50"], abs=1e-12)
 
 
 def test_bootstrap_draws_whole_sequences() -> None:

@@ -38,9 +38,7 @@ def params() -> dict[str, Any]:
             "start": {"family": "image", **profiles({"draw": {"images": 60, "locations": 12}, "train": IMAGE})},
             "none": {"family": "image", **profiles({"draw": None, "train": None})},
         },
-        "harder": {
-            "wood": {"base": "data/splits/wood/class", "judged": "data/predictions/wood/judge", **profiles({"weakest": 2})}
-        },
+        "harder": {"wood": {"base": "data/splits/wood/class", "judged": "data/answers/wood/judge", **profiles({"weakest": 2})}},
         "models": {
             "judge": model(),
             "started": model(needs="models/start"),
@@ -113,10 +111,11 @@ SPLITS = "data/splits/wood/location, data/splits/wood/class, data/splits/wood/of
         ("pretrained/start/smoke/draw/val", 1.0, "pretrained.start.smoke.draw.val: given 1.0"),
         ("pretrained/start/dataset", "wood", "pretrained.start.dataset: unknown key. Allowed here: family"),
         ("harder/wood/base", "data/splits/field/class", f"harder.wood.base: given 'data/splits/field/class': allowed: {SPLITS}"),
-        ("harder/wood/judged", "data/predictions/wood/second",  # a model of another version saw other pictures
-         "harder.wood.judged: given 'data/predictions/wood/second': allowed: data/predictions/wood/judge, "
-         "data/predictions/wood/started"),
-        ("harder/wood/judged", "data/predictions/wood/upsampled", "harder.wood.judged: given "),
+        ("harder/wood/judged", "data/answers/wood/second",  # a model of another version saw other pictures
+         "harder.wood.judged: given 'data/answers/wood/second': allowed: data/answers/wood/judge, "
+         "data/answers/wood/started"),
+        ("harder/wood/judged", "data/answers/wood/upsampled", "harder.wood.judged: given "),
+        ("harder/wood/judged", "data/predictions/wood/judge", "harder.wood.judged: given 'data/predictions/wood/judge': allowed: "),
         ("harder/wood/paper", {"isolate": "blur"}, "harder.wood.paper.isolate: given 'blur'"),
     ],
 )  # fmt: skip

@@ -371,3 +371,11 @@ def test_bad_settings_are_refused_with_what_is_allowed(key: str, value: object, 
     with pytest.raises(DataError, match=message):
         section("models.m", CropSettings, {"models": {"m": settings().model_dump() | {key: value}}})
     assert family("crop").SETTINGS is CropSettings
+
+
+def test_one_place_is_classified_once_whatever_the_detector_calls_it() -> None:
+    rows = [("a", "fox", 0, 0, 10, 10, 0.5), ("a", "coyote", 0, 0, 10, 11, 0.7), ("a", "fox", 20, 20, 30, 30, 0.1),
+            ("b", "fox", 0, 0, 10, 10, 0.2)]  # fmt: skip
+    boxes = pd.DataFrame(rows, columns=["sample_id", "label", *BOX_COLUMNS, "score"])
+    assert crop._one_of_each_place(boxes)["score"].tolist() == [0.7, 0.1, 0.2]
+    assert crop._one_of_each_place(boxes[:0]).empty

@@ -1,14 +1,17 @@
 """Predictions -> metrics, tables and slices, with exact numbers on hand-made tables. Faults 59 and 60."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from stages import evaluate, scores
 from stages.answers import Answers
@@ -25,9 +28,10 @@ from stages.evaluate import (
     with_slices,
 )
 from stages.files import DataError, check_manifest, new_folder, read_json, write_json, write_manifest
-from stages.predictions import CLASS, box_rows, class_rows
-from stages.samples import BOX_COLUMNS, BOXES, EMPTY, SAMPLES, Samples
+from stages.predictions import CLASS, TABLE, box_rows, class_rows
+from stages.samples import BOX_COLUMNS, BOXES, EMPTY, SAMPLES, SCORED, Samples
 
+ROOT = Path(__file__).parent.parent
 CLASSES = ["deer", "fox", EMPTY]
 
 
@@ -46,7 +50,7 @@ def table_of(rows: str) -> pd.DataFrame:
     return table.assign(score=0.9, calibrated=0.7)
 
 
-TABLE = table_of("""
+ANSWERED = table_of("""
     val    3 deer deer day   small  a
     val    1 fox  deer day   small  a
     seen   6 deer deer day   large  a
@@ -71,7 +75,7 @@ SEQUENCES = pd.DataFrame(
 )
 
 
-def measured(table: pd.DataFrame = TABLE, seed: int = 0) -> pd.DataFrame:
+def measured(table: pd.DataFrame = ANSWERED, seed: int = 0) -> pd.DataFrame:
     """`measure`, a row for each part, its index."""
     answers = Answers(table, SEQUENCES[SEQUENCES["part"].isin(table["part"])], {}, CLASS)
     return measure(answers, CLASSES, "deer", 200, seed).set_index("part")
@@ -96,12 +100,12 @@ def test_measure_exact_numbers() -> None:
 def test_measure_draws_by_its_seed_and_not_by_what_else_is_there() -> None:
     one = measured(seed=1)
     pd.testing.assert_frame_equal(one, measured(seed=1))
-    pd.testing.assert_frame_equal(measured(TABLE[TABLE["part"] == "seen"], 1), one.loc[["seen"]])
+    pd.testing.assert_frame_equal(measured(ANSWERED[ANSWERED["part"] == "seen"], 1), one.loc[["seen"]])
     assert any(not measured(seed=seed).equals(one) for seed in range(2, 6))
 
 
 def test_train_and_unused_are_not_measured() -> None:
-    table = TABLE.assign(part=TABLE["part"].replace({"val": "train", "unseen": "unused"}))
+    table = ANSWERED.assign(part=ANSWERED["part"].replace({"val": "train", "unseen": "unused"}))
     assert measured(table).index.tolist() == ["seen"]
     assert set(slices(table, CLASSES)["part"]) == {"seen"}
 
@@ -115,7 +119,7 @@ def test_fault_60_a_figure_that_is_none_is_named(value: float) -> None:
 
 
 def test_reliability_is_told_for_each_part_before_and_after() -> None:
-    found = reliability(TABLE)
+    found = reliability(ANSWERED)
     assert list(found.columns) == ["part", "scores", "low", "high", "n", "confidence", "accuracy"]
     rows = {(row.part, row.scores): row for row in found.itertuples()}
     assert len(rows) == len(found) == 6, "bins without a picture are left out"
@@ -257,7 +261,7 @@ def test_all_classes_are_the_trained_then_the_strange() -> None:
 
 
 def test_slices_exact_numbers() -> None:
-    found = slices(TABLE, CLASSES)
+    found = slices(ANSWERED, CLASSES)
     assert list(found.columns) == ["part", "slice", "value", "n", "f1_macro", "accuracy"]
     rows = {(row.part, row.slice, row.value): row for row in found.itertuples()}
     assert set(rows) == {
@@ -317,10 +321,14 @@ def samples_table(labels: dict[str, str]) -> pd.DataFrame:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Callable[..., tuple[Any, ...]]:
-    """Write folders as the stages before leave them: (classes, labels, parts, boxes) -> the words to call the stage with."""
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ...]]:
+    """Folders as the stages before leave them: (classes, labels, parts, boxes, predictions) -> the words to call the stage."""
 
-    def write(classes: list[str], labels: dict[str, str], parts: dict[str, str], boxes: pd.DataFrame) -> tuple[Any, ...]:
+    monkeypatch.chdir(tmp_path)  # the words are relative paths: nothing is written where the tests are run
+
+    def write(
+        classes: list[str], labels: dict[str, str], parts: dict[str, str], boxes: pd.DataFrame, found: pd.DataFrame
+    ) -> tuple[Any, ...]:
         with new_folder(tmp_path / "clean") as folder:
             samples_table(labels).to_parquet(folder / "samples.parquet", index=False)
             boxes.astype({"sample_id": "str", "label": "str"}).to_parquet(folder / "boxes.parquet", index=False)
@@ -331,28 +339,27 @@ def folders(tmp_path: Path) -> Callable[..., tuple[Any, ...]]:
         with new_folder(tmp_path / "model") as folder:
             card = {"classes": classes, "trained_on": {"data": "your data"}, "as_built": "tiny at 8 px, scratch"}
             write_json(folder / "model.json", card)
-        (tmp_path / "checked.json").write_text("{}")
-        return ("evaluate", "--model", "m", "--family", "image", "--params", "evaluate", "--trained", "model",
-                "--clean", "clean", "--split", "splits/class", "--needs", "checked.json", "--seed", 0,
-                "--predictions", "predictions", "--metrics", "metrics")  # fmt: skip
+        with new_folder(tmp_path / "predictions") as folder:
+            found.to_parquet(folder / TABLE, index=False)
+        return ("evaluate", "--model", "m", "--params", "evaluate", "--trained", "model", "--predictions", "predictions",
+                "--clean", "clean", "--split", "splits/class", "--seed", 0, "--answers", "answers",
+                "--metrics", "metrics")  # fmt: skip
 
     return write
 
 
 @pytest.fixture
-def trained(folders: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answering], tuple[Any, ...]]:
-    """Eight pictures and a family that answers `answer(picture)` with probabilities: -> the words to call."""
+def predicted(folders: Any) -> Callable[[Answering], tuple[Any, ...]]:
+    """Eight pictures and, for those to be scored, the probabilities `answer(picture)`: -> the words to call."""
 
     def make(answer: Answering) -> tuple[Any, ...]:
         labels = dict(zip(["a", "b", "NA", "d", "e", "f", "v", "w"], ["deer", "fox"] * 4, strict=True))
         parts = dict(zip(labels, ["train", "train", "seen", "seen", "unseen", "unseen", "val", "val"], strict=True))
 
-        def predict(_folder: Path, rows: pd.DataFrame, _root: Path, _batch: int, _boxes: Any) -> pd.DataFrame:
-            return class_rows(pd.DataFrame({row.sample_id: found for row in rows.itertuples() if (found := answer(row))}).T)
-
-        monkeypatch.setattr(evaluate, "family", lambda name: SimpleNamespace(predict=predict))
+        rows = [row for row in samples_table(labels).itertuples() if parts[row.sample_id] in SCORED]
+        found = class_rows(pd.DataFrame({row.sample_id: scored for row in rows if (scored := answer(row))}).T)
         none = pd.DataFrame(columns=list(BOXES.columns)).astype(dict.fromkeys(BOX_COLUMNS, float))
-        return folders(["deer", "fox"], labels, parts, none)
+        return folders(["deer", "fox"], labels, parts, none, found)
 
     return make
 
@@ -366,11 +373,11 @@ def all_files(folder: Path) -> dict[str, bytes]:
 
 
 def results() -> dict[str, bytes]:
-    return all_files(Path("metrics")) | all_files(Path("predictions"))
+    return all_files(Path("metrics")) | all_files(Path("answers"))
 
 
-def test_the_stage_writes_metrics_tables_and_predictions(stage: Callable[..., Any], trained: Any) -> None:
-    done = stage(*trained(lambda row: right(row) if row.sample_id != "f" else {"deer": 1.0, "fox": 0.0}), params=PARAMS)
+def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], predicted: Any) -> None:
+    done = stage(*predicted(lambda row: right(row) if row.sample_id != "f" else {"deer": 1.0, "fox": 0.0}), params=PARAMS)
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
     assert set(metrics) == {"val", "seen", "unseen", "gap", "data", "architecture"}
@@ -393,24 +400,23 @@ def test_the_stage_writes_metrics_tables_and_predictions(stage: Callable[..., An
     classes = pd.read_csv("metrics/m.classes.csv")
     assert classes.query("part == 'unseen' and label == 'deer'")[["n", "predicted", "precision", "recall", "f1", "in_train"]
                          ].to_numpy().tolist() == [[1, 2, 0.5, 1, 0.6667, True]]  # fmt: skip
-    assert check_manifest(Path("predictions")) == []
-    assert sorted(path.name for path in Path("predictions").iterdir()) == [
-        "answers.parquet", "chosen.json", "manifest.json", "predictions.parquet", "sequences.parquet"
+    assert check_manifest(Path("answers")) == []
+    assert sorted(path.name for path in Path("answers").iterdir()) == [
+        "answers.parquet", "chosen.json", "manifest.json", "sequences.parquet"
     ]  # fmt: skip
-    assert len(pd.read_parquet("predictions/predictions.parquet")) == 12
-    answers = pd.read_parquet("predictions/answers.parquet")
+    answers = pd.read_parquet("answers/answers.parquet")
     assert answers[["sample_id", "part", "actual", "predicted", "score"]].to_numpy().tolist() == [
         ["NA", "seen", "deer", "deer", 0.9], ["d", "seen", "fox", "fox", 0.8], ["e", "unseen", "deer", "deer", 0.9],
         ["f", "unseen", "fox", "deer", 1.0], ["v", "val", "deer", "deer", 0.9], ["w", "val", "fox", "fox", 0.8],
     ]  # fmt: skip
-    sequences = pd.read_parquet("predictions/sequences.parquet")
+    sequences = pd.read_parquet("answers/sequences.parquet")
     assert sorted(sequences["sample_id"]) == ["seen:NA", "seen:d", "unseen:e", "unseen:f", "val:v", "val:w"]
-    assert set(read_json(Path("predictions/chosen.json"))) == {"temperature"}
+    assert set(read_json(Path("answers/chosen.json"))) == {"temperature"}
     assert "m unseen: macro F1 0.333, n 2" in done.out
 
 
-def test_the_stage_is_the_same_twice(stage: Callable[..., Any], trained: Any) -> None:
-    words = trained(right)
+def test_the_stage_is_the_same_twice(stage: Callable[..., Any], predicted: Any) -> None:
+    words = predicted(right)
     assert stage(*words, params=PARAMS).code == 0
     first = results()
     assert stage(*words, params=PARAMS).code == 0
@@ -425,10 +431,12 @@ def test_the_stage_is_the_same_twice(stage: Callable[..., Any], trained: Any) ->
     ],
     ids=["fault_59", "fault_60"],
 )
-def test_fault_59_60_nothing_old_is_replaced(stage: Callable[..., Any], trained: Any, answer: Answering, message: str) -> None:
-    assert stage(*trained(right), params=PARAMS).code == 0
+def test_fault_59_60_nothing_old_is_replaced(
+    stage: Callable[..., Any], predicted: Any, answer: Answering, message: str
+) -> None:
+    assert stage(*predicted(right), params=PARAMS).code == 0
     before = results()
-    done = stage(*trained(answer), params=PARAMS)
+    done = stage(*predicted(answer), params=PARAMS)
     assert done.code == 1
     assert message in done.err
     assert results() == before
@@ -436,12 +444,12 @@ def test_fault_59_60_nothing_old_is_replaced(stage: Callable[..., Any], trained:
 
 @pytest.mark.parametrize("name", ["accuracy", "f1_macro"])
 def test_fault_60_nan_among_the_metrics_replaces_nothing(
-    stage: Callable[..., Any], trained: Any, monkeypatch: pytest.MonkeyPatch, name: str
+    stage: Callable[..., Any], predicted: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    words = trained(right)
+    words = predicted(right)
     assert stage(*words, params=PARAMS).code == 0
     before = results()
-    wrong = trained(lambda row: {"deer": 0.4, "fox": 0.6})
+    wrong = predicted(lambda row: {"deer": 0.4, "fox": 0.6})
     whole = getattr(scores, name)
     nan_of_one_table = lambda counts: whole(counts) if counts.ndim > 2 else np.float64("nan")  # noqa: E731
     monkeypatch.setattr(evaluate.scores, name, nan_of_one_table)
@@ -452,22 +460,35 @@ def test_fault_60_nan_among_the_metrics_replaces_nothing(
 
 
 @pytest.mark.parametrize(
-    "name", ["model/model.json", "clean/source.json", "splits/class/parts.csv", "boxes/predictions.parquet"]
+    "name", ["model/model.json", "predictions/predictions.parquet", "clean/source.json", "splits/class/parts.csv"]
 )
-def test_altered_inputs_are_refused(stage: Callable[..., Any], trained: Any, name: str) -> None:
-    words = trained(right)
-    with new_folder(Path("boxes")) as folder:
-        class_rows(pd.DataFrame({"deer": [1.0]}, index=["a"])).to_parquet(folder / "predictions.parquet")
+def test_fault_54_55_inputs_that_are_not_as_their_stage_left_them_are_refused(
+    stage: Callable[..., Any], predicted: Any, name: str
+) -> None:
+    words = predicted(right)
     path = Path(name)
     path.write_bytes(path.read_bytes() + b" ")
-    done = stage(*("boxes" if word == "checked.json" else word for word in words), params=PARAMS)
+    done = stage(*words, params=PARAMS)
     assert done.code == 1
     assert f"{path}: " in done.err
-    assert not Path("metrics").exists()
+    path.unlink()
+    done = stage(*words, params=PARAMS)
+    assert done.code == 1
+    assert f"{path}: missing" in done.err
+    assert not Path("metrics").exists() and not Path("answers").exists()
 
 
-def test_a_split_of_other_pictures_is_refused(stage: Callable[..., Any], trained: Any) -> None:
-    words = trained(right)
+def test_scoring_needs_no_network(predicted: Any, tmp_path: Path) -> None:
+    """Else changed training code would score anew, and the stage would take seconds to start."""
+    words = predicted(right)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    script = "import sys; from stages import evaluate; evaluate.main(); sys.exit('torch' in sys.modules)"
+    call = [sys.executable, "-c", script, *map(str, words[1:])]
+    subprocess.run(call, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
+def test_a_split_of_other_pictures_is_refused(stage: Callable[..., Any], predicted: Any) -> None:
+    words = predicted(right)
     with Path("splits/class/parts.csv").open("a") as file:
         file.write("gone,seen\n")
     write_manifest(Path("splits"))
@@ -476,8 +497,8 @@ def test_a_split_of_other_pictures_is_refused(stage: Callable[..., Any], trained
     assert "splits/class: 1 pictures are not in the samples table, gone for example: run `dvc repro`" in done.err
 
 
-def test_metrics_are_json_that_others_read(stage: Callable[..., Any], trained: Any) -> None:
-    assert stage(*trained(right), params=PARAMS).code == 0
+def test_metrics_are_json_that_others_read(stage: Callable[..., Any], predicted: Any) -> None:
+    assert stage(*predicted(right), params=PARAMS).code == 0
     text = Path("metrics/m.json").read_text()
     assert text.endswith("}\n")
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))
@@ -487,19 +508,13 @@ def test_metrics_are_json_that_others_read(stage: Callable[..., Any], trained: A
 
 
 @pytest.fixture
-def detector(folders: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ...]]:
-    """The pictures and boxes of above, and a family that finds `found`: -> the words to call. `given` takes what it gets."""
+def detector(folders: Any) -> Callable[..., tuple[Any, ...]]:
+    """The pictures, true boxes and predictions of above: -> the words to call."""
 
-    def make(found: pd.DataFrame = FOUND, true: pd.DataFrame = TRUE, given: list[Any] | None = None) -> tuple[Any, ...]:
-        def predict(folder: Path, rows: pd.DataFrame, root: Path, batch: int, boxes: pd.DataFrame | None) -> pd.DataFrame:
-            if given is not None:
-                given.append((folder, rows["sample_id"].tolist(), root, batch, boxes))
-            return found
-
-        monkeypatch.setattr(evaluate, "family", lambda name: SimpleNamespace(predict=predict))
+    def make(true: pd.DataFrame = TRUE) -> tuple[Any, ...]:
         labels = {"x1": "deer", "x2": "fox"} | dict(zip(PICTURES["sample_id"], PICTURES["actual"], strict=True))
         parts = {"x1": "train", "x2": "train"} | dict(zip(PICTURES["sample_id"], PICTURES["part"], strict=True))
-        return folders(CLASSES, labels, parts, true)
+        return folders(CLASSES, labels, parts, true, FOUND)
 
     return make
 
@@ -515,10 +530,10 @@ def test_the_stage_measures_a_detector_s_boxes_and_its_pictures(stage: Callable[
     assert parts.index.tolist() == ["val", "test", "seen", "unseen"]
     assert parts["boxes"].tolist() == pytest.approx([2, float("nan"), 2, float("nan")], nan_ok=True)
     assert parts.loc["seen", ["map50", "map50_95", "box_f1"]].tolist() == [0.6667, 0.3767, 0.5]
-    chosen = read_json(Path("predictions/chosen.json"))
+    chosen = read_json(Path("answers/chosen.json"))
     assert set(chosen) == {"image_threshold", "box_threshold", "temperature"}
     assert (chosen["image_threshold"], chosen["box_threshold"]) == (0.8, 0.8)
-    answers = pd.read_parquet("predictions/answers.parquet").set_index("sample_id")
+    answers = pd.read_parquet("answers/answers.parquet").set_index("sample_id")
     assert answers["predicted"].to_dict() == {
         "v1": "deer", "v2": "fox", "v3": EMPTY, "v4": "fox", "t1": EMPTY, "s1": "deer", "s2": "deer", "u1": "fox", "u2": EMPTY
     }  # fmt: skip
@@ -539,7 +554,7 @@ def test_a_detector_where_nothing_has_a_box_is_measured_by_its_pictures(stage: C
     done = stage(*detector(true=TRUE[:0]), params=PARAMS)
     assert done.code == 0, done.err
     assert "map50" not in pd.read_csv("metrics/m.parts.csv")
-    assert set(read_json(Path("predictions/chosen.json"))) == {"image_threshold", "temperature"}
+    assert set(read_json(Path("answers/chosen.json"))) == {"image_threshold", "temperature"}
     assert set(pd.read_csv("metrics/m.confusion.csv")["level"]) == {"picture"}
 
 
@@ -550,25 +565,4 @@ def test_fault_60_nan_among_the_box_metrics_writes_nothing(
     done = stage(*detector(), params=PARAMS)
     assert done.code == 1
     assert done.err == "error: val.map50_low is not a finite number: nothing is written\n"
-    assert not Path("metrics").exists() and not Path("predictions").exists()
-
-
-def test_needs_that_are_predictions_are_handed_on_as_boxes(stage: Callable[..., Any], detector: Any) -> None:
-    given: list[Any] = []
-    words = detector(given=given)
-    with new_folder(Path("needed")) as folder:
-        FOUND.to_parquet(folder / "predictions.parquet", index=False)
-    assert stage(*("needed" if word == "checked.json" else word for word in words), params=PARAMS).code == 0
-    (folder, ids, root, batch, boxes), *more = given
-    assert not more, "every part is predicted in one call"
-    assert (folder, root, batch) == (Path("model"), Path("raw"), 64)
-    assert ids == sorted(PICTURES["sample_id"])
-    pd.testing.assert_frame_equal(boxes, FOUND)
-
-
-@pytest.mark.parametrize("needs", ["checked.json", "model"])
-def test_needs_that_are_no_predictions_hand_on_none(stage: Callable[..., Any], detector: Any, needs: str) -> None:
-    given: list[Any] = []
-    words = detector(given=given)
-    assert stage(*(needs if word == "checked.json" else word for word in words), params=PARAMS).code == 0
-    assert given[0][-1] is None
+    assert not Path("metrics").exists() and not Path("answers").exists()

@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from stages import backbones, classifier
+from stages import backbones, classifier, cost
 from stages.files import DataError, check_manifest, sha256_file, write_json, write_manifest
 from stages.fit import Keeper
 from stages.networks import family, image
@@ -32,7 +32,7 @@ def shipped() -> dict[str, ImageSettings]:
     for name, model in params["models"].items():
         for profile in PROFILES if model["family"] == "image" else ():
             chosen = section(f"models.{name}.{profile}", ImageSettings, params)
-            if not any(classifier.as_built(chosen) == classifier.as_built(other) for other in found.values()):
+            if chosen not in found.values():
                 found[f"{name}.{profile}"] = chosen
     return found
 
@@ -167,7 +167,7 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Any, Any])
     assert card["family"] == "image"
     assert card["classes"] == card["outputs"] == ["blue", "red"]
     assert (card["architecture"], card["image_px"]) == ("test_resnet", 32)
-    assert card["as_built"] == "test_resnet at 32 px, scratch"
+    assert card["as_built"] == "test_resnet, 0.4 M parameters, at 32 px, scratch"
     assert card["trained_on"] == {"data": "embedded", "train": 16, "val": 8, "seed": 0}
     assert ImageSettings.model_validate(card["settings"]) == tiny.settings()
     assert set(result.cost) == {"parameters", "layers", "megabytes", "train_seconds", "epochs", "best_epoch", "ms_an_image",
@@ -179,9 +179,10 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Any, Any])
     assert len(modes) == 1, "the weights are as readable as the rest"
 
 
-def test_as_built_names_what_was_narrowed() -> None:
-    narrow = tiny.settings(architecture="torchvision/alexnet", options={"width": 0.25}, image_px=96, init="model:a")
-    assert classifier.as_built(narrow) == "torchvision/alexnet (width=0.25) at 96 px, model:a"
+def test_as_built_names_what_was_slimmed() -> None:
+    network = torch.nn.Linear(999, 1000)
+    assert cost.as_built("alexnet", True, network, 96, "scratch") == "alexnet, slimmed to 1.0 M parameters, at 96 px, scratch"
+    assert cost.as_built("alexnet", False, network, 320, "imagenet") == "alexnet, 1.0 M parameters, at 320 px, imagenet"
 
 
 # --- prediction --------------------------------------------------------------------------------------------------------
@@ -280,8 +281,8 @@ def test_fault_53_a_pickle_named_weights_is_refused_without_effect(copied: tuple
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ("classes", r"`fc\.(weight|bias)` is \((2, 128|2)\w*.*in the file, \((3, 128|3).* in test_resnet at 32 px"),
-    ("channels", r"`conv1\.0\.weight` is \(\d+, 1, 3, 3\) in the file, \(\d+, 3, 3, 3\) in test_resnet at 32 px"),
+    ("classes", r"`fc\.(weight|bias)` is \((2, 128|2)\w*.*in the file, \((3, 128|3).* in test_resnet, 0.4 M"),
+    ("channels", r"`conv1\.0\.weight` is \(\d+, 1, 3, 3\) in the file, \(\d+, 3, 3, 3\) in test_resnet, 0.4 M"),
     ("missing", r"`fc\.bias` is absent in the file, \(2,\) in"),
     ("more", r"`extra` is \(4,\) in the file, absent in"),
 ])  # fmt: skip

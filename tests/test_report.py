@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from stages import evaluate, split
+from stages import split
 from stages.files import check_manifest, new_folder, write_json
-from stages.predictions import box_rows, class_rows
+from stages.predictions import TABLE, box_rows, class_rows
 from stages.report import choices, mistakes, read_metrics
-from stages.samples import BOX_COLUMNS, EMPTY, check_tables, read_samples
+from stages.samples import BOX_COLUMNS, EMPTY, SCORED, check_tables, of_part, read_samples, read_version
 from tests import training_helpers as tiny
 
 SCRIPT = "<script>alert(1)</script>"
@@ -109,36 +108,31 @@ def project(stage: Callable[..., Any], tmp_path: Path) -> Path:
         pd.DataFrame({"sample_id": IDS, "part": PARTS}).to_csv(folder / "class/parts.csv", index=False)
         found = split.report(pictures, pd.Series(PARTS), 3) | {"warnings": [f"split `class`: train has no {SCRIPT}"]}
         write_json(folder / "report.json", {"class": found})
-    (tmp_path / "checked.json").write_text("{}")
     return tmp_path
 
 
 @pytest.fixture
-def evaluated(stage: Callable[..., Any], project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def evaluated(stage: Callable[..., Any], project: Path) -> Callable[..., None]:
     """Evaluate a model: (its name, whether it finds boxes, sure of the right class, what it cost)."""
 
     def go(name: str, detector: bool = False, sure: float = 0.9, cost: dict[str, Any] | None = COST) -> None:
         known = ["deer", SCRIPT, NEVER, EMPTY]
-
-        def predict(_folder: Path, rows: pd.DataFrame, _root: Path, _batch: int, _boxes: Any) -> pd.DataFrame:
-            if not detector:
-                rest = (1 - sure) / (len(known) - 1)
-                return class_rows(
-                    pd.DataFrame(
-                        {row.sample_id: {c: sure if c == row.label else rest for c in known} for row in rows.itertuples()}
-                    ).T
-                )
+        rows = of_part(*read_version(project / "splits/class", read_samples(project / "clean")), *SCORED)
+        if detector:
             animals = rows.loc[rows["label"] != EMPTY, ["sample_id", "label"]]
-            return box_rows(
-                animals.assign(score=sure, **dict(zip(BOX_COLUMNS, [4.0, 5.0, 20.0, 25.0], strict=True))), rows["sample_id"]
-            )
-
-        monkeypatch.setattr(evaluate, "family", lambda _: SimpleNamespace(predict=predict))
+            places = dict(zip(BOX_COLUMNS, [4.0, 5.0, 20.0, 25.0], strict=True))
+            found = box_rows(animals.assign(score=sure, **places), rows["sample_id"])
+        else:
+            rest = (1 - sure) / (len(known) - 1)
+            scores = {row.sample_id: {c: sure if c == row.label else rest for c in known} for row in rows.itertuples()}
+            found = class_rows(pd.DataFrame(scores).T)
+        with new_folder(project / "predictions" / name) as folder:
+            found.to_parquet(folder / TABLE, index=False)
         with new_folder(project / "models" / name) as folder:
             write_json(folder / "model.json", {"classes": known, "trained_on": {"data": "your data"}, "as_built": "tiny <s>"})
-        done = stage("evaluate", "--model", name, "--family", "f", "--params", "evaluate", "--trained", f"models/{name}", "--clean", "clean",
-                     "--split", "splits/class", "--needs", "checked.json", "--seed", 0, "--predictions", f"predictions/{name}",
-                     "--metrics", "metrics", params=PARAMS)  # fmt: skip
+        done = stage("evaluate", "--model", name, "--params", "evaluate", "--trained", f"models/{name}", "--predictions",
+                     f"predictions/{name}", "--clean", "clean", "--split", "splits/class", "--seed", 0,
+                     "--answers", f"answers/{name}", "--metrics", "metrics", params=PARAMS)  # fmt: skip
         assert done.code == 0, done.err
         if cost:
             write_json(project / "metrics" / f"{name}.cost.json", cost)
@@ -150,7 +144,7 @@ def evaluated(stage: Callable[..., Any], project: Path, monkeypatch: pytest.Monk
 def report(stage: Callable[..., Any]) -> Callable[[], Page]:
     def go() -> Page:
         done = stage("report", "--dataset", "wood <em>", "--clean", "clean", "--splits", "splits", "--metrics", "metrics",
-                     "--predictions", "predictions", "--out", "page")  # fmt: skip
+                     "--answers", "answers", "--out", "page")  # fmt: skip
         assert done.code == 0, done.err
         assert check_manifest(Path("page")) == []
         return Page(Path("page/index.html"))
@@ -230,7 +224,7 @@ def test_the_page_says_what_is_absent_what_is_left_out_and_what_was_rejected(
 
 
 def test_a_page_without_any_model_renders(project: Path, report: Callable[[], Page]) -> None:
-    for name in ("metrics", "predictions"):
+    for name in ("metrics", "answers"):
         (project / name).mkdir()
     page = report()
     assert "No model has been evaluated yet" in page.text
@@ -245,12 +239,12 @@ def test_the_page_is_the_same_twice(evaluated: Callable[..., None], report: Call
     assert {path: path.read_bytes() for path in Path("page").rglob("*") if path.is_file()} == first
 
 
-@pytest.mark.parametrize("name", ["clean/counts.json", "splits/report.json", "predictions/plain/answers.parquet"])
+@pytest.mark.parametrize("name", ["clean/counts.json", "splits/report.json", "answers/plain/answers.parquet"])
 def test_altered_inputs_are_refused(stage: Callable[..., Any], evaluated: Callable[..., None], name: str) -> None:
     evaluated("plain")
     Path(name).write_bytes(Path(name).read_bytes() + b" ")
     done = stage("report", "--dataset", "wood", "--clean", "clean", "--splits", "splits", "--metrics", "metrics",
-                 "--predictions", "predictions", "--out", "page")  # fmt: skip
+                 "--answers", "answers", "--out", "page")  # fmt: skip
     assert done.code == 1
     assert f"{name}: " in done.err
     assert not Path("page").exists()
@@ -282,7 +276,7 @@ def test_choices_are_among_models_with_all_figures() -> None:
 def test_metrics_are_read_with_their_parts_and_what_val_chose(evaluated: Callable[..., None]) -> None:
     evaluated("plain")
     evaluated("finder", detector=True, cost=None)
-    models, left_out = read_metrics(Path("metrics"), Path("predictions"), "your data")
+    models, left_out = read_metrics(Path("metrics"), Path("answers"), "your data")
     assert (list(models), left_out) == (["finder", "plain"], [])
     assert list(models["plain"]["parts"]) == ["val", "seen", "unseen"]
     assert models["plain"]["parts"]["seen"]["n"] == 4
@@ -290,7 +284,7 @@ def test_metrics_are_read_with_their_parts_and_what_val_chose(evaluated: Callabl
     assert (models["plain"]["cost"], models["finder"]["cost"]) == (COST, {})
     assert "map50" not in models["plain"]["parts"]["seen"] and models["finder"]["parts"]["seen"]["map50"] == 1
     assert set(models["finder"]["chosen"]) == {"image_threshold", "box_threshold", "temperature"}
-    assert read_metrics(Path("metrics"), Path("predictions"), "embedded") == ({}, ["finder", "plain"])
+    assert read_metrics(Path("metrics"), Path("answers"), "embedded") == ({}, ["finder", "plain"])
 
 
 def test_mistakes_are_the_surest_first(project: Path) -> None:

@@ -106,6 +106,25 @@ def test_strangers_are_counted_and_one_is_named(source: Samples, tmp_path: Path,
     assert str(caught.value) == f"{folder}: {counted} for example: run `dvc repro`"
 
 
+def test_an_added_picture_with_the_id_of_another_is_refused(source: Samples, tmp_path: Path) -> None:
+    added = source.pictures[:2].assign(sample_id=["a+copy1", "c"])
+    folder = version(tmp_path / "upsampled", PARTS | {"a+copy1": TRAIN}, added)
+    with pytest.raises(DataError) as caught:
+        read_version(folder, source)
+    assert str(caught.value) == f"{folder}: an added picture has the id of another, c: run `dvc repro`"
+
+
+@pytest.mark.parametrize("part", [TRAIN, UNSEEN])
+def test_a_list_that_names_a_picture_twice_is_refused(source: Samples, tmp_path: Path, part: str) -> None:
+    """In one part it would weigh double, in two it would be scored by what trained on it."""
+    folder = version(tmp_path / "class", PARTS)
+    with (folder / "parts.csv").open("a") as file:
+        file.write(f"NA,{part}\n")
+    with pytest.raises(DataError) as caught:
+        read_version(folder, source)
+    assert str(caught.value) == f"{folder}: parts.csv names a picture twice, NA: run `dvc repro`"
+
+
 def test_added_tables_that_break_the_rules_are_refused(source: Samples, tmp_path: Path) -> None:
     copies = source.pictures[:1].assign(sample_id="a+copy1")
     folder = version(tmp_path / "b", PARTS | {"a+copy1": TRAIN}, copies, boxed(("a", "deer", 5.0)))

@@ -1,8 +1,9 @@
-"""`python -m stages.train` as the graph runs it: what it leaves, what it refuses, and that a kill -9 changes no result."""
+"""`python -m stages.train` as the graph runs it: what it leaves and predicts, what it refuses, and that a kill -9 changes nothing."""
 
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from stages.classifier import Classifier
 from stages.command import run
 from stages.files import DataError, check_manifest, new_folder, sha256_file, write_manifest
 from stages.networks import image
+from stages.predictions import PREDICTIONS, TABLE, box_rows
 from stages.samples import Samples, read_samples
 from tests import training_helpers as tiny
 
@@ -32,7 +34,7 @@ ALEXNET = {
 
 
 def arguments(model: str = "m", seed: int = 0, needs: str = "params.checked.json") -> list[str]:
-    places = {"work": ".work", "out": f"models/{model}", "cost": f"{model}.cost.json", "curve": f"{model}.curve.csv",
+    places = {"work": ".work", "out": f"models/{model}", "predictions": f"predictions/{model}", "cost": f"{model}.cost.json", "curve": f"{model}.curve.csv",
               "provenance": f"{model}.provenance.json", "clean": "clean", "split": "splits/location", "needs": needs}  # fmt: skip
     words = ["--model", model, "--family", "image", "--params", f"models.{model}", "--seed", str(seed)]
     return words + [word for name, place in places.items() for word in (f"--{name}", place)]
@@ -127,6 +129,103 @@ def test_an_interrupted_training_ends_with_130_and_keeps_its_state(project: Path
     assert [path.name for path in (project / ".work").rglob("last.ckpt")] == ["last.ckpt"]
 
 
+# --- what it predicts --------------------------------------------------------------------------------------------------
+
+
+PREDICTED = Path("predictions/m")
+
+
+def score_also(project: Path) -> list[str]:
+    """Two pictures each of test, seen, unseen and unused, beside 10 of train and 6 of val: the ids that are to be predicted."""
+    ids = [f"p{n:02}" for n in range(24)]
+    parts = ["train"] * 10 + ["val"] * 6 + ["unused", "test", "seen", "unseen"] * 2
+    pd.DataFrame({"sample_id": ids, "part": parts}).to_csv(project / "splits/location/parts.csv", index=False)
+    write_manifest(project / "splits")
+    return [name for name, part in zip(ids, parts, strict=True) if part not in ("train", "unused")]
+
+
+def test_every_part_but_train_is_predicted_by_the_model_that_is_left(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = score_also(project)
+    train_here(monkeypatch)
+    assert check_manifest(PREDICTED) == []
+    assert sorted(path.name for path in PREDICTED.iterdir()) == ["manifest.json", TABLE]
+    found = PREDICTIONS.validate(pd.read_parquet(PREDICTED / TABLE))
+    assert found["sample_id"].unique().tolist() == ids
+    samples = read_samples(project / "clean")
+    rows = samples.pictures[samples.pictures["sample_id"].isin(ids)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, image.predict(project / "models/m", rows, samples.root), check_dtype=False)
+
+
+def test_fault_59_a_missing_prediction_is_refused_and_the_earlier_ones_stay(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = score_also(project)
+    train_here(monkeypatch)
+    before = {path: path.read_bytes() for path in PREDICTED.iterdir()}
+    whole = image.predict
+
+    def one_short(*given: Any) -> pd.DataFrame:
+        found = whole(*given)
+        return found[found["sample_id"] != ids[3]]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image, "predict", one_short)
+        with pytest.raises(DataError, match=rf"1 of 12 pictures have no prediction \(\['{ids[3]}'\]\)"):
+            train_here(monkeypatch)
+    assert {path: path.read_bytes() for path in PREDICTED.iterdir()} == before
+    assert [path.name for path in Path("predictions").iterdir()] == ["m"], "and nothing half written"
+
+
+def test_predicting_that_broke_off_is_taken_up_without_training_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_here(monkeypatch)
+    unbroken = {path: path.read_bytes() for name in ("models/m", PREDICTED) for path in Path(name).iterdir()}
+    curve = Path("m.curve.csv").read_text()
+
+    def broken(*given: Any) -> pd.DataFrame:
+        raise DataError("broken off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image, "predict", broken)
+        with pytest.raises(DataError, match="broken off"):
+            train_here(monkeypatch)
+    assert list(Path(".work").rglob("last.ckpt")), "the state is kept until all is done"
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "training_step", lambda *_: pytest.fail("trained again"))
+        train_here(monkeypatch)
+    assert {path: path.read_bytes() for path in unbroken} == unbroken
+    assert Path("m.curve.csv").read_text() == curve
+    assert not list(Path(".work").rglob("last.ckpt"))
+
+
+@pytest.mark.parametrize("needs", ["params.checked.json", "start", "boxes"])
+def test_needs_that_are_predictions_are_handed_to_the_family_as_boxes(
+    project: Path, monkeypatch: pytest.MonkeyPatch, needs: str
+) -> None:
+    ids = score_also(project)
+    start_from(project)
+    found = box_rows(tiny.no_boxes().assign(score=[]), pd.Series(ids))
+    with new_folder(project / "boxes") as folder:
+        found.to_parquet(folder / TABLE, index=False)
+    given: list[Any] = []
+    whole = image.predict
+
+    def predict(*words: Any) -> pd.DataFrame:
+        given.append(words)
+        return whole(*words)
+
+    monkeypatch.setattr(image, "predict", predict)
+    train_here(monkeypatch, *arguments(needs=needs))
+    ((folder, pictures, root, _, boxes),) = given  # every part in one call
+    assert (folder, root) == (Path("models/m"), project / "pictures")
+    assert pictures["sample_id"].tolist() == ids
+    if needs == "boxes":
+        pd.testing.assert_frame_equal(boxes, found, check_dtype=False)
+    else:
+        assert boxes is None
+
+
 # --- several processes -------------------------------------------------------------------------------------------------
 
 
@@ -156,6 +255,7 @@ def test_two_processes_train_one_model(project: Path) -> None:
         "manifest.json", "model.json", "weights.safetensors"
     ]  # fmt: skip
     assert check_manifest(project / "models/m") == []
+    assert pd.read_parquet(project / PREDICTED / TABLE)["sample_id"].nunique() == 8
     assert list((project / ".work").rglob("*.*")) == []
     assert list(project.rglob("*.partial*")) == []
     curve = pd.read_csv(project / "m.curve.csv")
@@ -396,21 +496,22 @@ def test_fault_50_killed_and_taken_up_again_is_unbroken(project: Path, monkeypat
     write_manifest(project / "clean")
 
     train_here(monkeypatch, *arguments("alexnet"))
-    unbroken = sha256_file(project / "models/alexnet/weights.safetensors")
+    results = ("models/alexnet/weights.safetensors", f"predictions/alexnet/{TABLE}")
+    unbroken = [sha256_file(project / name) for name in results]
     curve = (project / "alexnet.curve.csv").read_text()
     epochs = json.loads((project / "alexnet.cost.json").read_text())["epochs"]
     assert 6 <= epochs < 40, "it is to stop early, not at its last epoch"
-    for path in (project / "models/alexnet").iterdir():
-        path.unlink()
-    (project / "models/alexnet").rmdir()
+    for name in ("models", "predictions"):
+        shutil.rmtree(project / name)
 
     kill_after_states(start(project), project, 3)
     assert list((project / "models").glob("[!.]*")) == [], "no model stands under its final name"
+    assert not (project / "predictions").exists()
     again = start(project)
     said = again.communicate(timeout=120)[0]
     assert again.returncode == 0, said
     assert "going on from .work/alexnet/" in said
-    assert sha256_file(project / "models/alexnet/weights.safetensors") == unbroken
+    assert [sha256_file(project / name) for name in results] == unbroken
     assert (project / "alexnet.curve.csv").read_text() == curve
     assert check_manifest(project / "models/alexnet") == []
     assert [path.name for path in (project / "models").iterdir()] == ["alexnet"], "the killed run's leftovers are gone"

@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 
 import pandas as pd
 
-from stages.files import DataError
+from stages.files import DataError, read_json, require_manifest
 from stages.settings import Record
 
 
@@ -49,6 +49,12 @@ class Family(Protocol):
     SETTINGS: type[Record]
     train: Callable[[Any, Job], Trained]
     predict: Callable[[Path, pd.DataFrame, Path, int, pd.DataFrame | None], pd.DataFrame]
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """A trained model's model.json. Altered or truncated files of its folder are refused by their sha256."""
+    require_manifest(folder)
+    return read_json(folder / "model.json")
 
 
 def family(name: str) -> Family:

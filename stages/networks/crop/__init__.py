@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, field_validator
 
@@ -15,11 +16,12 @@ from stages import classifier
 from stages.classifier import ClassifierSettings
 from stages.files import DataError
 from stages.megadetector import ANIMAL, read_boxes
-from stages.networks import Job, Trained
+from stages.networks import Job, Trained, read_card
 from stages.predictions import BOX, box_rows, check_predictions
 from stages.samples import BOX_COLUMNS, EMPTY
 
 NEEDS, MEGADETECTOR = "needs", "megadetector"
+SAME_PLACE = 0.7  # intersection over union
 
 
 class CropSettings(ClassifierSettings):
@@ -96,7 +98,7 @@ def predict(
     `boxes` are a detector's predictions for the same pictures, and not looked at where the settings name a MegaDetector
     JSON. Raises DataError where there are none, or for a picture that the detector was not given.
     """
-    settings = SETTINGS.model_validate(classifier.read_card(folder)["settings"])
+    settings = SETTINGS.model_validate(read_card(folder)["settings"])
     kind, _, path = settings.boxes.partition(":")
     if kind == MEGADETECTOR:
         detected = _animals(Path(path), pictures)
@@ -107,12 +109,21 @@ def predict(
         )
     else:
         detected = _of_detector(boxes, pictures)
-    detected = detected[detected["score"] >= settings.score_floor]
+    detected = _one_of_each_place(detected[detected["score"] >= settings.score_floor])
     cut, found = crops(pictures, detected[["sample_id", "label", "score", *BOX_COLUMNS]], settings.margin)
     scores = classifier.probabilities(folder, cut, root, batch_size)
     best = scores.to_numpy().argmax(axis=1)
     found = found.assign(label=scores.columns[best], score=found["score"] * scores.to_numpy().max(axis=1))
     return box_rows(found[["sample_id", "label", "score", *BOX_COLUMNS]], pictures["sample_id"])
+
+
+def _one_of_each_place(boxes: pd.DataFrame) -> pd.DataFrame:
+    """The surest of boxes that overlap by more than SAME_PLACE: a detector may name one place by several classes."""
+    from torchvision.ops import batched_nms
+
+    xyxy, scores = (torch.from_numpy(boxes[names].to_numpy(dtype=float)) for names in (BOX_COLUMNS, "score"))
+    kept = batched_nms(xyxy, scores, torch.from_numpy(pd.factorize(boxes["sample_id"])[0]), SAME_PLACE)
+    return boxes.iloc[sorted(kept.tolist())]
 
 
 def _of_detector(boxes: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:

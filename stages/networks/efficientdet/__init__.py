@@ -5,8 +5,6 @@ Letters: B pictures of a batch, P picture side in px, N boxes of a picture, A an
 """
 
 import difflib
-import platform
-import time
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -22,15 +20,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
-from stages import backbones
+from stages import backbones, cost
 from stages.classifier import Normalise
 from stages.files import DataError, read_json, require_manifest, seed_from, sha256_file, write_json
 from stages.fit import FitSettings, fit, optimizers, require_finite
 from stages.geometry import Boxes, area, clip, rescale, warp
 from stages.loading import LoadSettings, Pictures, augmented, loader
-from stages.networks import Job, Trained
+from stages.networks import Job, Trained, read_card
 from stages.predictions import box_rows
-from stages.samples import BOX_COLUMNS, EMPTY
+from stages.samples import BOX_COLUMNS, EMPTY, located
 
 with warnings.catch_warnings(action="ignore", category=FutureWarning):  # effdet scripts its matcher as it is imported
     import effdet
@@ -150,23 +148,7 @@ def _load(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:
     return f"{origin}: {len(body)} of {len(own)} tensors; the class head starts anew"
 
 
-def as_built(settings: EfficientDetSettings) -> str:
-    """The architecture as it was built, in a line: name, what was changed, input size."""
-    options = ", ".join(f"{name}={value}" for name, value in settings.options.items())
-    return f"{settings.variant}{f' ({options})' if options else ''} at {settings.image_px} px, {settings.init}"
-
-
 # --- pictures and their boxes ------------------------------------------------------------------------------------------
-
-
-def located(pictures: pd.DataFrame, boxes: pd.DataFrame, classes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The pictures that say where everything in them is, and their boxes of `classes`: those with a box, and empty ones.
-
-    A picture of an animal without a box would teach that the animal is background.
-    """
-    boxes = boxes[boxes["sample_id"].isin(pictures["sample_id"]) & boxes["label"].isin(classes)]
-    known = pictures["label"].eq(EMPTY) | pictures["sample_id"].isin(boxes["sample_id"])
-    return pictures[known].reset_index(drop=True), boxes.reset_index(drop=True)
 
 
 class BoxedPictures(Dataset[tuple[Tensor, Tensor, int]]):
@@ -346,7 +328,7 @@ def train(settings: EfficientDetSettings, job: Job) -> Trained:
         "family": "efficientdet",
         "variant": settings.variant,
         "options": settings.options,
-        "as_built": as_built(settings),
+        "as_built": cost.as_built(settings.variant, bool(settings.options), network, settings.image_px, settings.init),
         "classes": [*classes, EMPTY],
         "image_px": settings.image_px,
         "init": settings.init,
@@ -364,30 +346,9 @@ def train(settings: EfficientDetSettings, job: Job) -> Trained:
     }
     write_json(job.out / "model.json", card)
     network.load_state_dict(best)
-    cost = {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "layers": backbones.layers(network),
-        "megabytes": round(weights.stat().st_size / 1e6, 3),
-        **facts,
-        "ms_an_image": _milliseconds(module, val_set[0, 0][0]),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
-    }
-    return Trained(cost, curve)
-
-
-def _milliseconds(module: Detector, picture: Tensor, runs: int = 10) -> float:
-    """Median time of one picture (P, P, 3) on the device at hand, in ms: forward pass and suppression, without decoding."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    module, batch = module.eval().to(device), picture[None].to(device)
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(runs + 2):
-            start = time.perf_counter()
-            module.detect(batch)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-    return round(sorted(seconds[2:])[runs // 2] * 1000, 3)
+    module, picture = module.eval().to(device), val_set[0, 0][0][None].to(device)
+    return Trained(cost.measured(network, weights, facts, lambda: module.detect(picture)), curve)
 
 
 # --- prediction --------------------------------------------------------------------------------------------------------
@@ -395,13 +356,9 @@ def _milliseconds(module: Detector, picture: Tensor, runs: int = 10) -> float:
 
 def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
     """A trained network in evaluation mode and its model.json. Altered or truncated files are refused by their sha256."""
-    require_manifest(folder)
-    card = read_json(folder / "model.json")
+    card = read_card(folder)
     network = build(card["variant"], card["options"], len(card["classes"]) - 1, card["image_px"])
-    try:
-        network.load_state_dict(backbones.read_weights(folder / "weights.safetensors"))
-    except RuntimeError as error:  # names every tensor that is missing, strange or of another shape
-        raise DataError(f"{folder}: the weights are not of {card['as_built']}: {error}") from None
+    backbones.load_exactly(network, folder / "weights.safetensors", card["as_built"])
     return network.eval(), card
 
 

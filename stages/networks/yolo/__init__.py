@@ -11,7 +11,6 @@ file of the data set. It is kept from the network, runs none of its integrations
 """
 
 import os
-import platform
 from pathlib import Path
 
 # Read by Ultralytics when it is imported.
@@ -24,13 +23,13 @@ import pandas as pd
 import safetensors.torch
 import torch
 
-from stages.backbones import layers
+from stages import cost
 from stages.files import DataError, seed_from, write_json
 from stages.networks import Job, Trained
-from stages.networks.yolo.network import YoloSettings, as_built, build, describe, initialise, width_of_head
-from stages.networks.yolo.prediction import milliseconds, predict
-from stages.networks.yolo.training import BEST, Trainer, read_state, targets
-from stages.samples import EMPTY
+from stages.networks.yolo.network import YoloSettings, build, describe, initialise, width_of_head
+from stages.networks.yolo.prediction import detect, predict
+from stages.networks.yolo.training import BEST, Trainer, read_state
+from stages.samples import EMPTY, located
 
 __all__ = ["SETTINGS", "predict", "train"]
 
@@ -41,8 +40,8 @@ def train(settings: YoloSettings, job: Job) -> Trained:
     """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `predict` needs."""
     in_train = set(job.boxes.loc[job.boxes["sample_id"].isin(job.train["sample_id"]), "label"])
     classes = sorted(in_train)
-    pictures, boxes = targets(job.train, job.boxes, classes)
-    val, val_boxes = targets(job.val, job.boxes, classes)
+    pictures, boxes = located(job.train, job.boxes, classes)
+    val, val_boxes = located(job.val, job.boxes, classes)
     if boxes.empty or val_boxes.empty:
         raise DataError(
             f"{len(boxes)} boxes in train and {len(val_boxes)} of their classes in val: a detector learns from boxes. Give "
@@ -79,7 +78,9 @@ def train(settings: YoloSettings, job: Job) -> Trained:
         "architecture": settings.architecture,
         "plan": plan,
         "head_width": head_width,
-        "as_built": as_built(settings),
+        "as_built": cost.as_built(
+            f"{settings.architecture}u", settings.scale is not None, network, settings.image_px, settings.init
+        ),
         "classes": [*classes, EMPTY],
         "image_px": settings.image_px,
         "init": settings.init,
@@ -88,14 +89,14 @@ def train(settings: YoloSettings, job: Job) -> Trained:
         "settings": settings.model_dump(),
     }
     write_json(job.out / "model.json", card)
-    cost = {
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "layers": layers(network),
-        "megabytes": round(weights.stat().st_size / 1e6, 3),
+    facts = {
         "train_seconds": round(state["seconds"], 1),
         "epochs": len(state["rows"]),
         "best_epoch": state["stopper"]["best_epoch"] - 1,
-        "ms_an_image": milliseconds(network.eval(), settings),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU {platform.machine()}",
     }
-    return Trained(cost, pd.DataFrame(state["rows"]))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network.eval().to(device)
+    picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device)
+    return Trained(
+        cost.measured(network, weights, facts, lambda: detect(network, picture, settings)), pd.DataFrame(state["rows"])
+    )

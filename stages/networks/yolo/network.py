@@ -168,11 +168,3 @@ def _published(architecture: str) -> Path:
         f"init: coco: {path.name} could not be fetched ({cause}). With no network, download it on another machine and set "
         "init to file:<path>"
     ) from None
-
-
-def as_built(settings: YoloSettings) -> str:
-    """The architecture as it was built, in a line: name, what was slimmed, input size, start."""
-    plan = describe(settings)
-    depth, width, _ = plan["scales"][plan["scale"]]
-    slimmed = " (slimmed)" if settings.scale else ""
-    return f"{settings.architecture}u, depth {depth:g}, width {width:g}{slimmed}, at {settings.image_px} px, {settings.init}"

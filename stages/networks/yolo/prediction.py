@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from ultralytics.utils.nms import non_max_suppression
 
 from stages import geometry
-from stages.backbones import read_weights
-from stages.files import DataError, read_json, require_manifest
+from stages.backbones import load_exactly
 from stages.loading import loader_workers, read_picture
+from stages.networks import read_card
 from stages.networks.yolo.network import STRIDE_PX, YoloSettings, build
 from stages.pictures import RGB, resize
 from stages.predictions import box_rows
@@ -74,16 +73,9 @@ class Padded(Dataset[tuple[Tensor, int]]):
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     """A trained network in evaluation mode and its model.json. Altered or truncated files are refused by their sha256."""
-    require_manifest(folder)
-    card = read_json(folder / "model.json")
+    card = read_card(folder)
     network = build(card["plan"], card["classes"][:-1], card["head_width"])
-    state = read_weights(folder / "weights.safetensors")
-    own = network.state_dict()
-    for name in own.keys() | state.keys():
-        shapes = [tuple(tensors[name].shape) if name in tensors else "absent" for tensors in (own, state)]
-        if shapes[0] != shapes[1]:
-            raise DataError(f"{folder}: `{name}` is {shapes[1]} in the file, {shapes[0]} in {card['as_built']}")
-    network.load_state_dict(state)
+    load_exactly(network, folder / "weights.safetensors", card["as_built"])
     return network.eval(), card
 
 
@@ -127,19 +119,3 @@ def predict(
     columns = ["sample_id", "label", "score", *BOX_COLUMNS]
     table = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
     return box_rows(table[geometry.area(table[BOX_COLUMNS].to_numpy(dtype=float)) > 0], pictures["sample_id"])
-
-
-def milliseconds(network: Any, settings: YoloSettings, runs: int = 10) -> float:
-    """Median of one square picture through network and NMS on the device at hand, in ms; decoding is not in it."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = network.to(device)
-    picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device)
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(runs + 2):
-            start = time.perf_counter()
-            detect(network, picture, settings)
-            if device == "cuda":
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-    return round(sorted(seconds[2:])[runs // 2] * 1000, 3)

@@ -28,19 +28,9 @@ from stages.networks import Job
 from stages.networks.yolo.network import YoloSettings
 from stages.networks.yolo.prediction import FOREVER_S, read_fitted
 from stages.pictures import RGB
-from stages.samples import BOX_COLUMNS, EMPTY
+from stages.samples import BOX_COLUMNS, located
 
 LAST, BEST = "last.pt", "best.safetensors"
-
-
-def targets(pictures: pd.DataFrame, boxes: pd.DataFrame, classes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The pictures that can teach a detector, and their boxes of known classes.
-
-    A picture of an animal without a box is left out: it would be taught as background.
-    """
-    boxes = boxes[boxes["sample_id"].isin(pictures["sample_id"]) & boxes["label"].isin(classes)]
-    usable = (pictures["label"] == EMPTY) | pictures["sample_id"].isin(boxes["sample_id"])
-    return pictures[usable].reset_index(drop=True), boxes
 
 
 class Epochs(Sampler[tuple[int, int]]):
@@ -192,7 +182,7 @@ class Trainer(DetectionTrainer):
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Boxed:
         table = self.job.train if mode == "train" else self.job.val
-        pictures, boxes = targets(table, self.job.boxes, self.classes)
+        pictures, boxes = located(table, self.job.boxes, self.classes)
         return Boxed(
             pictures, boxes, self.job.root, self.job.seed, self.own.cache_gb, data=self.data, task="detect", hyp=self.args,
             imgsz=self.args.imgsz, batch_size=batch, augment=mode == "train", rect=mode == "val", stride=self.stride,
