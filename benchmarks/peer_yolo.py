@@ -63,9 +63,9 @@ def main() -> None:
         rows = []
         for row in pictures.itertuples():
             result = model.predict(str(samples.root / row.path), imgsz=args.px, conf=0.001, max_det=100, verbose=False)[0].boxes
-            table = pd.DataFrame(result.xyxy.numpy(), columns=BOX_COLUMNS)
+            table = pd.DataFrame(result.xyxy.cpu().numpy(), columns=BOX_COLUMNS)
             labels = [classes[int(number)] for number in result.cls]
-            rows.append(table.assign(sample_id=row.sample_id, label=labels, score=result.conf.numpy()))
+            rows.append(table.assign(sample_id=row.sample_id, label=labels, score=result.conf.cpu().numpy()))
         found[part] = box_rows(pd.concat(rows, ignore_index=True), pictures["sample_id"])
     actual = of_part(samples, parts, "val", "unseen").set_index("sample_id")["label"]
     threshold = box_scores.best_image_threshold(found["val"], actual)

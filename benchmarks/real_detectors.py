@@ -1,4 +1,4 @@
-"""Real photos: a detector, detect-then-classify and a whole-image classifier on the small cut of CCT-20, beside plain Ultralytics.
+"""Real photos: a detector, detect-then-classify and a whole-image classifier on CCT-20, beside plain Ultralytics.
 
     python benchmarks/real_detectors.py SHARED WORK [SEED ...]      SHARED holds real/cct20 and weights/; WORK is any folder
 

@@ -5,11 +5,14 @@ The pipeline, in its order
     download.py     source -> data/raw/<dataset>, in the authors' own format
     clean.py        raw -> samples table + rejects table, each reject with its reason
     split.py        samples -> one list of parts for each version
-    train.py        one model -> models/<model>/
-    evaluate.py     one model -> predictions and metrics
+    pretrain.py     the embedded profile's stand-in for published weights
+    harden.py       a version with the weakest classes upsampled or isolated
+    train.py        one model -> models/<model>/ and its predictions
+    evaluate.py     one model's predictions -> answers and metrics
     report.py       everything of one data set -> reports/<dataset>/index.html (report.html is its template)
 
 Commands of the user's
+    labels.py       a part of a split out for labelling by hand; the labels come in by `download.labels`
     verify.py       every stage's sha256 manifest against what is on disk
 
 What they share
@@ -22,13 +25,27 @@ What they share
     samples.py      the samples table: columns, units, checks
     pictures.py     one decoder; hashes of a picture
     geometry.py     boxes as arrays
+    isolation.py    an animal without its background: masked, cut out, pasted elsewhere
+    megadetector.py the boxes of a MegaDetector JSON
     loading.py      pictures for a network: decoded once, augmented by seed
     backbones.py    2-D networks by name, and their starting weights
     fit.py          the one training loop
+    classifier.py   a network that tells classes apart, of pictures or of crops
+    cost.py         what a trained network costs, measured
     predictions.py  the predictions table
-    scores.py       metrics as pure functions
+    answers.py      one answer for each picture and sequence, by what validation chose
+    scores.py       metrics of answers as pure functions
+    box_scores.py   metrics of boxes
+    calibration.py  how sure against how often right
 
     datasets/       one file for each source format
-    networks/       one file for each model family
+    networks/       one folder for each model family: image, crop, yolo, efficientdet
     embedded/       the renderer of the embedded data
 """
+
+import os
+
+# One thread a process unless told otherwise. For networks as small as the embedded profile's a second thread gains nothing, and
+# where anything else runs on the same cores the two, waiting for each other, take 8 to 70 times as long (docs/benchmarks.md).
+# It also keeps figures equal on machines with other numbers of cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")

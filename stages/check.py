@@ -111,7 +111,12 @@ def _check_model(name: str, entry: Entry, params: dict[str, Any]) -> None:
     others += [f"data/predictions/{entry.dataset}/{other}" for other in params["models"] if other != name]
     _require_one_of(f"models.{name}.needs", entry.needs, [NOTHING_ELSE, *others])
     for profile in PROFILES:
-        section(f"models.{name}.{profile}", family(entry.family).SETTINGS, params)
+        settings = section(f"models.{name}.{profile}", family(entry.family).SETTINGS, params)
+        if getattr(settings, "boxes", None) == "needs" and not entry.needs.startswith("data/predictions/"):
+            raise DataError(
+                f"params.yaml: models.{name}.{profile}: `boxes: needs` classifies a detector's boxes, and needs is "
+                f"{entry.needs}: name data/predictions/{entry.dataset}/<detector>, or set boxes to megadetector:<path>"
+            )
     version = entry.lists.rpartition("/")[2]
     split = params["datasets"][entry.dataset][params["profile"]]["split"]
     if version in VERSIONS and split.get(version) is None:  # in the profile at hand

@@ -135,9 +135,14 @@ def train(family: str, settings: ClassifierSettings, job: Job, **notes: Any) -> 
     write_json(job.out / "model.json", card | notes)
     network.load_state_dict(best)  # weights that diverged in the last epoch could be slower
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.eval().to(device)
-    picture = torch.zeros(1, 3, settings.image_px, settings.image_px, device=device)
-    return Trained(cost.measured(network, weights, facts, lambda: network(picture)), curve)
+    module = module.eval().to(device)
+    picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device)
+
+    def answer() -> None:  # as `probabilities` does
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            module(picture).softmax(1)
+
+    return Trained(cost.measured(network, weights, facts, answer), curve)
 
 
 def _require_size(network: nn.Module, settings: ClassifierSettings) -> None:

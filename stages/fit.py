@@ -227,6 +227,8 @@ def fit(
                 sys.exit(130)
             raise KeyboardInterrupt from None
         raise
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # else loaders would go on dealing out shares
     facts = {"train_seconds": round(keeper.seconds, 1), "epochs": len(keeper.rows), "best_epoch": keeper.best_epoch}
     return best, pd.DataFrame(keeper.rows), facts
 

@@ -77,9 +77,11 @@ def read_boxes(path: Path, pictures: pd.DataFrame) -> pd.DataFrame:
         for found in results.images[place[picture.path]].detections or ()
         if found.category in results.detection_categories  # the format has any other read as no detection
     ]
-    return pd.DataFrame(rows, columns=["sample_id", "label", "score", *BOX_COLUMNS]).astype(
+    table = pd.DataFrame(rows, columns=["sample_id", "label", "score", *BOX_COLUMNS]).astype(
         {"sample_id": "str", "label": "str", "score": float, **dict.fromkeys(BOX_COLUMNS, float)}
     )
+    # The format rounds to 4 digits: a sliver at the edge may have no width left.
+    return table[geometry.area(table[BOX_COLUMNS].to_numpy()) > 0].reset_index(drop=True)
 
 
 def _parse(path: Path) -> _Results:

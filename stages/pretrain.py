@@ -16,12 +16,13 @@ from pydantic import Field
 from stages.clean import CleanSettings, clean
 from stages.command import run
 from stages.datasets import adapter
-from stages.files import new_folder, seed_from, sha256_bytes, write_json
+from stages.files import new_folder, seed_from, write_json
 from stages.networks import Job, family
 from stages.samples import EMPTY, TRAIN, VAL, Samples
 from stages.settings import Record, read_params, section
 from stages.sources import scan
 from stages.split import by_class
+from stages.train import code_in_use, key_of, versions
 
 ANIMAL = "animal"
 
@@ -70,7 +71,7 @@ def main() -> None:
     chosen = family(args.family)
     own = section(f"{args.params}.train", chosen.SETTINGS, params)
     seed = seed_from(args.seed, "pretrain")
-    key = sha256_bytes(f"{settings.model_dump_json()} {seed}".encode())[:16]
+    key = key_of(settings.model_dump_json(), seed, versions(), code_in_use())
     work = args.work / args.name / key
     samples = drawn(settings.draw, seed, work / "data")
     shares = {TRAIN: 1 - settings.draw.val, VAL: settings.draw.val}

@@ -16,15 +16,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from stages import scores
 from stages.command import run
 from stages.files import new_folder, read_json, require_manifest, seed_from
 from stages.pictures import decode, resize
-from stages.samples import BOX_COLUMNS, SEEN, UNSEEN, Samples, read_samples
+from stages.samples import BOX_COLUMNS, SEEN, UNSEEN, VAL, Samples, read_samples
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 THUMBNAIL_PX = 240
+DRAWS = 1000  # bootstrap resamples of a comparison
 PER_CLASS, MISTAKES = 2, 12  # pictures shown for each class; mistakes shown of the best model
 
 
@@ -53,17 +55,43 @@ def read_metrics(folder: Path, answers: Path, data: str) -> tuple[dict[str, dict
 
 def choices(models: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Which model is best at unseen locations, quickest to answer, quickest to train, smallest: a row for each question."""
+    # A model that stands behind another was measured without it: it can be the best, not the quickest or smallest.
     measured = {name: found for name, found in models.items() if UNSEEN in found["parts"] and found["cost"]}
+    alone = {name: found for name, found in measured.items() if "behind" not in found["cost"]}
     questions: list[tuple[str, Callable[[dict[str, Any]], float]]] = [
         ("best at unseen locations (macro F1)", lambda found: -found["parts"][UNSEEN]["f1_macro"]),
         ("quickest to answer (ms a picture)", lambda found: found["cost"]["ms_an_image"]),
         ("quickest to train (s)", lambda found: found["cost"]["train_seconds"]),
         ("smallest (MB)", lambda found: found["cost"]["megabytes"]),
     ]
-    if not measured:
-        return []
-    best = {question: min(measured, key=lambda name: (value(measured[name]), name)) for question, value in questions}
+    best = {}
+    for question, value in questions:
+        entrants = measured if question == questions[0][0] else alone
+        if entrants:
+            best[question] = min(entrants, key=lambda name: (value(entrants[name]), name))
     return [{"question": question, "model": name, **measured[name]} for question, name in best.items()]
+
+
+def against_classifiers(models: dict[str, dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Each model of boxes against the classifier of its version that validation finds best, on the same unseen pictures.
+
+    Paired: whole sequences are drawn for both at once. A row for each: model, reference, difference of macro F1, low, high.
+    """
+    unseen = {}
+    for name, found in models.items():
+        if UNSEEN in found["parts"]:
+            answers = pd.read_parquet(folder / name / "answers.parquet")
+            unseen[name] = answers[answers["part"] == UNSEEN]
+    classifiers = {name for name in unseen if "box_threshold" not in models[name]["chosen"]}
+    rows = []
+    for name in sorted(set(unseen) - classifiers):
+        version = name.rpartition("-")[2].replace("608", "class")
+        rivals = sorted(rival for rival in classifiers if rival.endswith(f"-{version}"))
+        if rivals:
+            best = max(rivals, key=lambda rival: models[rival]["parts"][VAL]["f1_macro"])
+            difference, low, high = scores.paired_difference(unseen[name], unseen[best], DRAWS, seed_from(name, best))
+            rows.append({"model": name, "reference": best, "difference": difference, "low": low, "high": high})
+    return rows
 
 
 def thumbnail(samples: Samples, sample_id: str, out: Path) -> str:
@@ -154,6 +182,7 @@ def main() -> None:
             wrong = mistakes(samples, answers[answers["part"] == UNSEEN], out / "pictures")
         page = template.render(
             dataset=args.dataset, choices=choices(models), source=source,
+            rivals=against_classifiers(models, args.answers),
             counts=counts, splits=splits, models=models, best=best, mistakes=wrong,
             left_out=left_out, absent=absent,
             gallery=gallery(samples, 0, out / "pictures"),

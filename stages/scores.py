@@ -95,6 +95,22 @@ def headline(table: pd.DataFrame, classes: list[str], majority: str, draws: int,
     }
 
 
+def paired_difference(a: pd.DataFrame, b: pd.DataFrame, draws: int, seed: int) -> tuple[float, float, float]:
+    """Macro F1 of `a` less that of `b` on the same pictures, and its 95 % interval by drawing whole sequences for both at once.
+
+    Both are answers: sample_id, seq_id, actual, predicted. Raises ValueError where they are not of the same pictures.
+    """
+    both = a.merge(b[["sample_id", "predicted"]], on="sample_id", suffixes=("", "_b"), validate="one_to_one")
+    if not len(a) == len(b) == len(both):
+        raise ValueError("the answers are not of the same pictures")
+    classes = sorted({*both["actual"], *both["predicted"], *both["predicted_b"]})
+    groups, _ = pd.factorize(both["seq_id"], sort=True)
+    counts = [confusion_by_group(both["actual"], both[name], classes, groups) for name in ("predicted", "predicted_b")]
+    drawn = [f1_macro(bootstrap(by_group, draws, seed)) for by_group in counts]  # the same seed: the same sequences
+    whole = [float(f1_macro(by_group.sum(0))) for by_group in counts]
+    return whole[0] - whole[1], *interval(drawn[0] - drawn[1])
+
+
 def per_class(table: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     """A row for each class: n true, n predicted, precision, recall, F1. `table` has `actual` and `predicted`."""
     counts = confusion(table["actual"], table["predicted"], classes)

@@ -30,7 +30,17 @@ from stages.predictions import TABLE, check_predictions
 from stages.samples import EMPTY, SCORED, TRAIN, VAL, Samples, of_part, read_samples, read_version
 from stages.settings import Record, read_params, section
 
-_LIBRARIES = ("torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow", "opencv-python-headless")
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "pytorch-lightning",
+    "numpy",
+    "pillow",
+    "opencv-python-headless",
+    "ultralytics-opencv-headless",
+    "effdet",
+)
 BATCH_SIZE = 64  # pictures predicted at a time
 
 

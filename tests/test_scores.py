@@ -187,3 +187,16 @@ def test_headline_of_a_perfect_model_has_no_width() -> None:
     table = sequences(7, 50).assign(predicted=lambda rows: rows["actual"])
     found = headline(table, CLASSES, "wolf", 200, 0)
     assert (found["f1_macro"], found["f1_macro_low"], found["f1_macro_high"], found["accuracy"]) == (1, 1, 1, 1)
+
+
+def test_a_paired_difference_is_of_the_same_pictures_and_sequences() -> None:
+    a = pd.DataFrame(
+        {"sample_id": list("abcdef"), "seq_id": list("112233"), "actual": list("xyxyxy"), "predicted": list("xyxyxy")}
+    )
+    b = a.assign(predicted=list("xyxyyx"))
+    difference, low, high = scores.paired_difference(a, b, 500, 0)
+    assert difference == pytest.approx(1 - 2 / 3)
+    assert low == 0 and high == 1  # from no draw of the wrong sequence to draws of it alone
+    assert scores.paired_difference(a, a.sample(frac=1, random_state=1), 100, 0) == (0, 0, 0)
+    with pytest.raises(ValueError, match="not of the same pictures"):
+        scores.paired_difference(a, b[:5], 10, 0)

@@ -288,6 +288,17 @@ def test_no_box_at_all_is_refused(tmp_path: Path) -> None:
         yolo.train(settings(), job(tmp_path, boxes=tiny.no_boxes()))
 
 
+def test_boxes_of_no_size_at_the_size_of_training_stop_nothing(tmp_path: Path) -> None:
+    """In a picture 5,000 px wide a box of 10 px is an eighth of a pixel at 64 px."""
+    given_job = job(tmp_path, train=8)
+    wide = tiny.table(given_job.root, {"t99": ("red", np.full((50, 5000, 3), 90, np.uint8))})
+    boxes = pd.concat([given_job.boxes, boxed(("t99", "red", 100, 20, 110, 30))], ignore_index=True)
+    folder = trained(
+        replace(given_job, train=pd.concat([given_job.train, wide], ignore_index=True), boxes=boxes), settings(epochs=1)
+    )
+    assert json.loads((folder / "model.json").read_text())["trained_on"]["train"] == 9
+
+
 def test_a_picture_that_changed_since_clean_is_refused(tmp_path: Path) -> None:
     given_job = job(tmp_path)
     (given_job.root / "t03.png").write_bytes((given_job.root / "t04.png").read_bytes())

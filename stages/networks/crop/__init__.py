@@ -77,13 +77,15 @@ def train(settings: CropSettings, job: Job) -> Trained:
             "This family learns from boxes: give the data set some, or choose the image family"
         )
     left_out = {part: _without_a_box(pictures, job.boxes) for part, pictures in (("train", job.train), ("val", job.val))}
-    return classifier.train(
+    trained = classifier.train(
         "crop",
         settings,
         replace(job, train=train_cut, val=val_cut, classes=outputs),
         classes=[*outputs, EMPTY],
         left_out={"animal_without_a_box": left_out},
     )
+    # What was measured is of one crop, without the detector that it stands behind.
+    return replace(trained, cost=trained.cost | {"behind": settings.boxes if settings.boxes != NEEDS else job.needs.name})
 
 
 def _without_a_box(pictures: pd.DataFrame, boxes: pd.DataFrame) -> int:
@@ -121,7 +123,7 @@ def _one_of_each_place(boxes: pd.DataFrame) -> pd.DataFrame:
     """The surest of boxes that overlap by more than SAME_PLACE: a detector may name one place by several classes."""
     from torchvision.ops import batched_nms
 
-    xyxy, scores = (torch.from_numpy(boxes[names].to_numpy(dtype=float)) for names in (BOX_COLUMNS, "score"))
+    xyxy, scores = (torch.tensor(boxes[names].to_numpy(dtype=float)) for names in (BOX_COLUMNS, "score"))
     kept = batched_nms(xyxy, scores, torch.from_numpy(pd.factorize(boxes["sample_id"])[0]), SAME_PLACE)
     return boxes.iloc[sorted(kept.tolist())]
 

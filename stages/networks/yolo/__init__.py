@@ -10,6 +10,7 @@ file of the data set. It is kept from the network, runs none of its integrations
     prediction.py   boxes of pictures
 """
 
+import copy
 import os
 from pathlib import Path
 
@@ -95,8 +96,8 @@ def train(settings: YoloSettings, job: Job) -> Trained:
         "best_epoch": state["stopper"]["best_epoch"] - 1,
     }
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.eval().to(device)
+    fused = copy.deepcopy(network).eval().fuse(verbose=False).to(device)  # as `predict` has it
     picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device)
     return Trained(
-        cost.measured(network, weights, facts, lambda: detect(network, picture, settings)), pd.DataFrame(state["rows"])
+        cost.measured(network, weights, facts, lambda: detect(fused, picture, settings)), pd.DataFrame(state["rows"])
     )

@@ -21,11 +21,8 @@ _OURS = {
     "task", "mode", "model", "data", "epochs", "time", "patience", "batch", "imgsz", "save", "cache", "device", "workers",
     "project", "name", "pretrained", "seed", "deterministic", "resume", "amp", "fraction", "profile", "val", "split", "plots",
     "save_dir", "nbs", "exist_ok", "compile", "rect", "distill_model", "save_json", "visualize", "save_txt", "quantize",
+    "max_det", "verbose", "single_cls", "classes", "cfg", "source", "format", "tracker", "save_conf", "conf", "iou",
 }  # fmt: skip
-STRIDE_PX = 32  # sides that the network takes are multiples of it
-GREY = 114  # of the padding, as Ultralytics has it
-_FOREVER_S = 1e6  # Ultralytics' NMS gives up on time, so that a slow machine would find other boxes than a quick one
-LAST, BEST = "last.pt", "best.safetensors"
 
 
 class YoloSettings(Record):
@@ -41,7 +38,7 @@ class YoloSettings(Record):
     score_floor: float = Field(0.001, ge=0, lt=1)  # boxes less sure are not written down
     nms_iou: float = Field(0.7, gt=0, le=1)  # of two boxes of a class that overlap by more, the surer one stays
     max_boxes: int = Field(100, gt=0)  # of a picture
-    cache_gb: float = Field(2.0, ge=0)  # decoded pictures are kept in memory when they all fit in this
+    cache_gb: float = Field(2.0, ge=0)  # without loader processes, pictures are kept in memory when they all fit in this
     workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
 
     @field_validator("architecture")

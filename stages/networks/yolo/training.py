@@ -54,15 +54,13 @@ class Boxed(YOLODataset):
     What an item becomes depends on (seed, epoch, i) alone: the same with 0, 2 or 4 workers, and after a resume.
     """
 
-    def __init__(
-        self, pictures: pd.DataFrame, boxes: pd.DataFrame, root: Path, seed: int, cache_gb: float, **rest: Any
-    ) -> None:
+    def __init__(self, pictures: pd.DataFrame, boxes: pd.DataFrame, root: Path, seed: int, keep_gb: float, **rest: Any) -> None:
         self.rows = {row.sample_id: row for row in pictures.itertuples()}
         self.found = dict(iter(boxes.groupby("sample_id")))
         self.root, self.seed, self.side_px = root, seed, rest["imgsz"]
         self.closed: Any = None  # the transforms of the last epochs, without mosaic
         self.kept: dict[str, RGB] = {}
-        self.keep = len(pictures) * self.side_px**2 * 3 <= cache_gb * 2**30
+        self.keep = len(pictures) * self.side_px**2 * 3 <= keep_gb * 2**30
         super().__init__(img_path="", **rest)
 
     def get_img_files(self, img_path: Any) -> list[str]:
@@ -183,8 +181,9 @@ class Trainer(DetectionTrainer):
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Boxed:
         table = self.job.train if mode == "train" else self.job.val
         pictures, boxes = located(table, self.job.boxes, self.classes)
+        keep_gb = 0.0 if loader_workers(self.own.workers) else self.own.cache_gb  # each process would keep a copy of its own
         return Boxed(
-            pictures, boxes, self.job.root, self.job.seed, self.own.cache_gb, data=self.data, task="detect", hyp=self.args,
+            pictures, boxes, self.job.root, self.job.seed, keep_gb, data=self.data, task="detect", hyp=self.args,
             imgsz=self.args.imgsz, batch_size=batch, augment=mode == "train", rect=mode == "val", stride=self.stride,
             pad=0.0 if mode == "train" else 0.5,
         )  # fmt: skip
@@ -221,7 +220,10 @@ class Trainer(DetectionTrainer):
     def _on_train_epoch_start(self) -> None:
         self.started = time.perf_counter()
         self._oom_retries = 3  # else it would halve the batch and go on: another training than was asked for
-        torch.manual_seed(seed_from(self.job.seed, "epoch", self.epoch))
+        seed = seed_from(self.job.seed, "epoch", self.epoch)
+        torch.manual_seed(seed)
+        random.seed(seed)  # what is drawn outside the loaders, the size of a batch for one
+        np.random.seed(seed % 2**32)
 
     def _on_train_batch_end(self) -> None:
         if not bool(torch.isfinite(self.loss)):
