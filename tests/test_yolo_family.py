@@ -416,3 +416,10 @@ def test_neither_the_network_nor_the_home_is_touched(tmp_path: Path) -> None:
     assert [path for path in home.rglob("*") if "ltralytics" in str(path)] == []
     assert (here / ".work/ultralytics").is_dir()
     assert list(here.rglob("dvc.yaml")) == [] and list(here.rglob("dvclive")) == []
+
+
+def test_pictures_are_opened_as_before() -> None:
+    """Ultralytics replaces PIL's `open` with one that installs a package where a file is no picture."""
+    from PIL import Image
+
+    assert Image.open.__module__ == "PIL.Image"

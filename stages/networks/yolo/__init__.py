@@ -16,6 +16,7 @@ from pathlib import Path
 
 # Read by Ultralytics when it is imported.
 os.environ["YOLO_OFFLINE"] = "true"
+os.environ["YOLO_AUTOINSTALL"] = "false"
 os.environ["YOLO_CONFIG_DIR"] = str(Path(".work/ultralytics").absolute())
 os.environ.setdefault("YOLO_VERBOSE", "false")
 Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
@@ -23,6 +24,12 @@ Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
 import pandas as pd
 import safetensors.torch
 import torch
+from PIL import Image
+
+_open = Image.open
+import ultralytics.utils.patches
+
+Image.open = _open  # Ultralytics' own would install a package for every file that is no picture
 
 from stages import cost
 from stages.files import DataError, seed_from, write_json
