@@ -1,6 +1,6 @@
 """Predictions -> one answer for each picture and each sequence. What has to be chosen is chosen on validation alone.
 
-For probabilities of classes that is a temperature; for boxes a threshold for pictures, one for boxes, and a temperature.
+For probabilities of classes that is a temperature; for boxes a threshold for pictures, one for boxes, and Platt's two numbers.
 """
 
 from dataclasses import dataclass
@@ -94,9 +94,9 @@ def _from_boxes(
     rows = answers[0]
     right = (rows["predicted"] == rows["sample_id"].map(actual)).to_numpy()
     chosen_on = rows["sample_id"].isin(val).to_numpy()
-    temperature = calibration.binary_temperature(rows["score"].to_numpy()[chosen_on], right[chosen_on])
+    temperature, bias = calibration.platt(rows["score"].to_numpy(dtype=float)[chosen_on], right[chosen_on])
     answers = [
-        part.assign(calibrated=calibration.calibrated_binary(part["score"].to_numpy(dtype=float), temperature))
+        part.assign(calibrated=calibration.calibrated_binary(part["score"].to_numpy(dtype=float), temperature, bias))
         for part in answers
     ]
-    return answers, {"image_threshold": threshold, "temperature": temperature}
+    return answers, {"image_threshold": threshold, "temperature": temperature, "bias": bias}

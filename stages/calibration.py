@@ -1,4 +1,4 @@
-"""Temperature scaling (Guo et al. 2017) and how far confidence is from accuracy.
+"""Temperature scaling (Guo et al. 2017), Platt scaling for boxes, and how far confidence is from accuracy.
 
 Letters: N items, C classes. A temperature is found on validation alone; it moves how sure an answer is, never which it is.
 """
@@ -6,14 +6,15 @@ Letters: N items, C classes. A temperature is found on validation alone; it move
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, softmax
 
 from stages.files import DataError
 
 Floats = NDArray[np.float64]
 
 EPSILON = 1e-12  # what a probability below it counts as: a logit of 28, between what float32 holds at 1 (17) and at 0 (103)
+BOUND = 10.0  # of a bias, in logits
 LOWEST, HIGHEST = 0.05, 20.0  # the temperatures looked at; answers that are all right end near the lowest
 
 
@@ -41,14 +42,28 @@ def calibrated(probabilities: Floats, temperature: float) -> Floats:
     return softmax(_log(probabilities) / temperature, axis=1)
 
 
-def binary_temperature(scores: Floats, right: NDArray[np.bool_]) -> float:
-    """`temperature` for scores (N,) of being right, as a detector's: the T of sigmoid(logit(score) / T)."""
-    return temperature(_two_classes(scores), right.astype(np.int64))
+def platt(scores: Floats, right: NDArray[np.bool_]) -> tuple[float, float]:
+    """(T, b) for which `calibrated_binary(scores, T, b)` has the least negative log-likelihood: Platt's scaling.
+
+    scores (N,) of being right, as a detector's. A temperature alone would never cross 0.5, and a box that scores far less may
+    well be right. T in [LOWEST, HIGHEST]; with answers that are all right or all wrong, b is BOUND or -BOUND at most.
+    Raises DataError where there is no row.
+    """
+    if len(scores) == 0:
+        raise DataError("no validation item, so no calibration can be found")
+    logits, signs = _logit(scores), np.where(right, 1.0, -1.0)
+
+    def loss(parameters: Floats) -> float:
+        return float(np.logaddexp(0, -signs * (logits * parameters[0] + parameters[1])).mean())
+
+    bounds = [(1 / HIGHEST, 1 / LOWEST), (-BOUND, BOUND)]
+    best = minimize(loss, np.array([1.0, 0.0]), bounds=bounds, method="L-BFGS-B")  # convex in 1 / T and b
+    return float(1 / best.x[0]), float(best.x[1])
 
 
-def calibrated_binary(scores: Floats, temperature: float) -> Floats:
-    """sigmoid(logit(score) / T): (N,) -> (N,)."""
-    return calibrated(_two_classes(scores), temperature)[:, 1]
+def calibrated_binary(scores: Floats, temperature: float, bias: float = 0.0) -> Floats:
+    """sigmoid(logit(score) / T + b): (N,) -> (N,)."""
+    return expit(_logit(scores) / temperature + bias)
 
 
 def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = 15) -> pd.DataFrame:
@@ -79,5 +94,5 @@ def _log(probabilities: Floats) -> Floats:
     return np.log(np.maximum(probabilities, EPSILON))
 
 
-def _two_classes(scores: Floats) -> Floats:
-    return np.stack([1 - scores, scores], axis=1)
+def _logit(scores: Floats) -> Floats:
+    return _log(scores) - _log(1 - scores)

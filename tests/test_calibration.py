@@ -12,10 +12,10 @@ from stages.calibration import (
     EPSILON,
     HIGHEST,
     LOWEST,
-    binary_temperature,
     calibrated,
     calibrated_binary,
     expected_calibration_error,
+    platt,
     reliability,
     temperature,
 )
@@ -35,15 +35,21 @@ def test_the_temperature_that_was_laid_on_is_found(known: float) -> None:
     assert temperature(softmax(logits * known, axis=1), targets) == pytest.approx(known, rel=0.03)
 
 
-@pytest.mark.parametrize("known", [0.5, 3.0])
-def test_the_temperature_of_a_score_is_found(known: float) -> None:
+@pytest.mark.parametrize(("known", "bias"), [(0.5, 0.0), (3.0, 0.0), (2.0, 3.0), (1.0, -2.0)])
+def test_the_scaling_of_a_score_is_found(known: float, bias: float) -> None:
     rng = np.random.default_rng(2)
     sure = rng.normal(0, 2, 40_000)
     right = rng.random(40_000) < expit(sure)
-    found = binary_temperature(expit(sure * known), right)
-    assert found == pytest.approx(known, rel=0.03)
+    found = platt(expit((sure - bias) * known), right)
+    assert found == (pytest.approx(known, rel=0.03), pytest.approx(bias, abs=0.1))
     scores = expit(sure[:100] * known)
-    assert calibrated_binary(scores, found) == pytest.approx(expit(logit(scores) / found))
+    assert calibrated_binary(scores, *found) == pytest.approx(expit(logit(scores) / found[0] + found[1]))
+
+
+def test_low_scores_that_are_right_are_believed() -> None:
+    """A temperature alone would leave all of them below 0.5."""
+    scores, right = np.linspace(0.01, 0.2, 200), np.random.default_rng(0).random(200) < 0.9
+    assert calibrated_binary(scores, *platt(scores, right)).mean() == pytest.approx(right.mean(), abs=0.01)
 
 
 def test_overconfident_answers_are_mended() -> None:
@@ -62,7 +68,7 @@ def test_overconfident_scores_are_mended() -> None:
     sure = rng.normal(0, 1, 20_000)
     right = rng.random(20_000) < expit(sure)
     scores = expit(4 * sure)
-    after = calibrated_binary(scores, binary_temperature(scores, right))
+    after = calibrated_binary(scores, *platt(scores, right))
     assert expected_calibration_error(scores, right) > 0.1
     assert expected_calibration_error(after, right) < 0.015
 
@@ -97,7 +103,7 @@ def test_rows_of_unknown_classes_are_left_out() -> None:
     with pytest.raises(DataError, match="no validation item"):
         temperature(np.empty((0, 5)), np.empty(0, dtype=int))
     with pytest.raises(DataError, match="no validation item"):
-        binary_temperature(np.empty(0), np.empty(0, dtype=bool))
+        platt(np.empty(0), np.empty(0, dtype=bool))
 
 
 def test_where_no_temperature_is_better_it_is_1() -> None:
@@ -114,11 +120,18 @@ def test_all_right_and_all_wrong_stay_in_the_range() -> None:
 
 def test_scores_of_exactly_0_and_1() -> None:
     scores, right = np.array([0.0, 1.0, 1.0, 0.0]), np.array([False, True, False, True])
-    found = binary_temperature(scores, right)  # half of the certain answers are wrong: as unsure as the range allows
-    assert found == pytest.approx(HIGHEST, rel=1e-3)
+    found, bias = platt(scores, right)  # half of the certain answers are wrong: as unsure as the range allows
+    assert found == pytest.approx(HIGHEST, rel=1e-3) and bias == pytest.approx(0, abs=0.01)
     after = calibrated_binary(scores, found)
     assert np.isfinite(after).all()
     assert after == pytest.approx(expit(np.array([-1, 1, 1, -1]) * -np.log(EPSILON) / found), abs=1e-9)
+
+
+@pytest.mark.parametrize("all_right", [True, False])
+def test_scores_that_are_all_right_or_all_wrong_stay_finite(all_right: bool) -> None:
+    scores = np.linspace(0.1, 0.9, 20)
+    after = calibrated_binary(scores, *platt(scores, np.full(20, all_right)))
+    assert np.isfinite(after).all() and ((after > 0.9) == all_right).all()
 
 
 # Calibration error ---------------------------------------------------------------------------------------------------

@@ -554,7 +554,7 @@ def test_a_detector_where_nothing_has_a_box_is_measured_by_its_pictures(stage: C
     done = stage(*detector(true=TRUE[:0]), params=PARAMS)
     assert done.code == 0, done.err
     assert "map50" not in pd.read_csv("metrics/m.parts.csv")
-    assert set(read_json(Path("answers/chosen.json"))) == {"image_threshold", "temperature"}
+    assert set(read_json(Path("answers/chosen.json"))) == {"image_threshold", "temperature", "bias"}
     assert set(pd.read_csv("metrics/m.confusion.csv")["level"]) == {"picture"}
 
 
