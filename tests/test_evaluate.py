@@ -531,7 +531,7 @@ def test_the_stage_measures_a_detector_s_boxes_and_its_pictures(stage: Callable[
     assert parts["boxes"].tolist() == pytest.approx([2, float("nan"), 2, float("nan")], nan_ok=True)
     assert parts.loc["seen", ["map50", "map50_95", "box_f1"]].tolist() == [0.6667, 0.3767, 0.5]
     chosen = read_json(Path("answers/chosen.json"))
-    assert set(chosen) == {"image_threshold", "box_threshold", "temperature"}
+    assert set(chosen) == {"image_threshold", "box_threshold", "temperature", "bias"}
     assert (chosen["image_threshold"], chosen["box_threshold"]) == (0.8, 0.8)
     answers = pd.read_parquet("answers/answers.parquet").set_index("sample_id")
     assert answers["predicted"].to_dict() == {
