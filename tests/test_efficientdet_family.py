@@ -587,5 +587,7 @@ def test_fault_56_weights_of_another_shape_are_named(copied: tuple[Path, Job]) -
     folder, job = copied
     write_json(folder / "model.json", card_of(folder) | {"classes": ["blue", "green", "red", "empty"]})
     write_manifest(folder)
-    with pytest.raises(DataError, match=r"`class_net\.predict\.conv_pw\.bias` is \(18,\) in the file, \(27,\) in tf_efficientdet_d0"):
+    with pytest.raises(
+        DataError, match=r"`class_net\.predict\.conv_pw\.bias` is \(18,\) in the file, \(27,\) in tf_efficientdet_d0"
+    ):
         efficientdet.predict(folder, job.val, job.root)
