@@ -34,7 +34,7 @@ Image.open = _open  # Ultralytics' own would install a package for every file th
 from stages import cost
 from stages.files import DataError, seed_from, write_json
 from stages.networks import Job, Trained
-from stages.networks.yolo.network import YoloSettings, build, describe, initialise, width_of_head
+from stages.networks.yolo.network import YoloSettings, build, describe, initialise, set_norm_momentum, width_of_head
 from stages.networks.yolo.prediction import detect, predict
 from stages.networks.yolo.training import BEST, Trainer, read_state
 from stages.samples import EMPTY, located
@@ -62,6 +62,7 @@ def train(settings: YoloSettings, job: Job) -> Trained:
     plan = describe(settings)
     network = build(plan, classes)
     started_from = initialise(network, settings, job.needs)
+    set_norm_momentum(network, settings.norm_momentum)
     head_width = width_of_head(network)
     work = job.work / f"{seed_from(started_from):x}"  # other starting weights are another training
     work.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pydantic import Field, field_validator
+from torch import nn
 from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
 from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load
 
@@ -35,6 +36,7 @@ class YoloSettings(Record):
     max_hours: float = Field(12.0, gt=0)
     batch_size: int = Field(gt=0)
     ultralytics: dict[str, Any] = Field({})  # training arguments by Ultralytics' own names: lr0, mosaic, close_mosaic, ...
+    norm_momentum: float = Field(0.03, gt=0, le=1)  # of batch norms' running statistics; a short training wants more
     score_floor: float = Field(0.001, ge=0, lt=1)  # boxes less sure are not written down
     nms_iou: float = Field(0.7, gt=0, le=1)  # of two boxes of a class that overlap by more, the surer one stays
     max_boxes: int = Field(100, gt=0)  # of a picture
@@ -97,6 +99,12 @@ def build(plan: dict[str, Any], classes: list[str], head_width: int | None = Non
         # Ultralytics widens the head to that of the weights it loads; it is as wide as it is for so many classes.
         network.load(DetectionModel(copy.deepcopy(plan), ch=3, nc=head_width, verbose=False), verbose=False)
     return network
+
+
+def set_norm_momentum(network: Any, momentum: float) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = momentum
 
 
 def width_of_head(network: Any) -> int:
