@@ -283,7 +283,7 @@ def test_metrics_are_read_with_their_parts_and_what_val_chose(evaluated: Callabl
     assert models["plain"]["absent"] == dict.fromkeys(["val", "seen", "unseen"], NEVER)
     assert (models["plain"]["cost"], models["finder"]["cost"]) == (COST, {})
     assert "map50" not in models["plain"]["parts"]["seen"] and models["finder"]["parts"]["seen"]["map50"] == 1
-    assert set(models["finder"]["chosen"]) == {"image_threshold", "box_threshold", "temperature"}
+    assert set(models["finder"]["chosen"]) == {"image_threshold", "box_threshold", "temperature", "bias"}
     assert read_metrics(Path("metrics"), Path("answers"), "embedded") == ({}, ["finder", "plain"])
 
 
