@@ -13,9 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import settings
 from PIL import Image
 
 from stages.command import run
+
+# How long an example takes is the machine's affair: on a shared one a deadline fails tests at random.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 Colour = int | tuple[int, ...]
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "grey": (90, 90, 90)}
