@@ -202,7 +202,9 @@ def test_scoring_code_retrains_nothing_and_a_family_its_own_models_alone(clone: 
     entries = params_of(clone)
     evaluated = {f"evaluate@{key}" for key in entries["models"]}
     expected = {
-        "stages/scores.py": evaluated | {f"harden@{key}" for key in entries["harder"]},
+        "stages/scores.py": evaluated
+        | {f"harden@{key}" for key in entries["harder"]}
+        | {f"report@{key}" for key in entries["datasets"]},
         "stages/box_scores.py": evaluated,
         "stages/answers.py": evaluated,
         "stages/report.py": {f"report@{key}" for key in entries["datasets"]},
