@@ -20,7 +20,7 @@ setup: .venv/installed
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing. Debian: apt install python3-venv"; exit 1; }
 	@$(PYTHON) -m venv .venv
 	@echo "Installing the pinned packages (6.5 GB with PyTorch: two to three minutes on a fast line) ..."
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt || { echo \
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt || { echo \
 	  "The packages could not be installed; pip says why above (no network, or less than 10 GB of disk?)"; exit 1; }
 	@touch $@
 
@@ -47,4 +47,4 @@ pull: setup
 # Resolve requirements.in anew. A lock serves every platform; `pip install uv` first.
 lock:
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
-	  --quiet requirements.in --output-file requirements.txt
+	  --quiet requirements.in --override overrides.txt --output-file requirements.txt

@@ -19,33 +19,90 @@ from stages.samples import EMPTY, VAL
 class Answers:
     """`pictures`: the pictures with actual, predicted, score and calibrated (how sure, before and after the temperature).
 
-    `sequences` is the same for whole sequences, its seq_id their name. `chosen` says what validation chose.
+    `sequences` is the same for whole sequences, its seq_id their name.
     """
 
     pictures: pd.DataFrame
     sequences: pd.DataFrame
-    chosen: dict[str, float]
     task: str
 
 
-def answer(predictions: pd.DataFrame, pictures: pd.DataFrame) -> Answers:
-    """Answers for `pictures`, a samples table with `part`. Raises DataError if a prediction is missing or none is for val."""
-    check_predictions(predictions, pictures["sample_id"])
-    tasks = sorted(predictions["task"].unique())
-    if len(tasks) != 1:
-        raise DataError(f"predictions of one task are wanted, found {', '.join(tasks) or 'none'}")
-    if not (pictures["part"] == VAL).any():
+def choose(predictions: pd.DataFrame, pictures: pd.DataFrame) -> dict[str, float]:
+    """What turns predictions into answers, chosen on the part val of `pictures`, a samples table with `part`.
+
+    Raises DataError where no picture is in val, or one of val has no prediction.
+    """
+    val = pictures[pictures["part"] == VAL]
+    if val.empty:
         raise DataError("no picture is in val: thresholds and temperature are chosen there")
+    predictions = check_predictions(predictions[predictions["sample_id"].isin(val["sample_id"])], val["sample_id"])
+    actual = val.set_index("sample_id")["label"]
+    if task_of(predictions) == CLASS:
+        wide = _wide(predictions).loc[actual.index]
+        targets = actual.map({label: place for place, label in enumerate(wide.columns)}).fillna(-1).to_numpy(dtype=np.int64)
+        return {"temperature": calibration.temperature(wide.to_numpy(dtype=float), targets)}
+    threshold = box_scores.best_image_threshold(predictions, actual)
+    rows = box_scores.image_answers(predictions, threshold)
+    right = (rows["predicted"] == rows["sample_id"].map(actual)).to_numpy()
+    temperature, bias = calibration.platt(rows["score"].to_numpy(dtype=float), right)
+    return {"image_threshold": threshold, "temperature": temperature, "bias": bias}
+
+
+def answer(predictions: pd.DataFrame, pictures: pd.DataFrame, chosen: dict[str, float]) -> Answers:
+    """Answers for `pictures`, a samples table with `part`, by what `choose` chose. DataError where a prediction is missing."""
+    check_predictions(predictions, pictures["sample_id"])
+    task = task_of(predictions)
     table = pictures.rename(columns={"label": "actual"})
     sequences = _sequences(table)
-    found, chosen = (_from_classes if tasks[0] == CLASS else _from_boxes)(predictions, table, sequences)
+    found = named(predictions, pd.Series(_sequence_ids(table).to_numpy(), table["sample_id"]), chosen)
     joined = [
         rows.merge(part, on="sample_id", validate="one_to_one") for rows, part in zip((table, sequences), found, strict=True)
     ]
     for rows, part in zip((table, sequences), joined, strict=True):
         if len(rows) != len(part):
             raise DataError(f"{len(rows)} to answer, {len(part)} answers")
-    return Answers(joined[0], joined[1], chosen, tasks[0])
+    return Answers(joined[0], joined[1], task)
+
+
+def task_of(predictions: pd.DataFrame) -> str:
+    """The one task of a predictions table, else DataError."""
+    tasks = sorted(predictions["task"].unique())
+    if len(tasks) != 1:
+        raise DataError(f"predictions of one task are wanted, found {', '.join(tasks) or 'none'}")
+    return tasks[0]
+
+
+def named(predictions: pd.DataFrame, sequence: pd.Series, chosen: dict[str, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Answers of pictures and of whole sequences: sample_id (a sequence's: its id), predicted, score, calibrated.
+
+    `sequence` holds the id of each picture's sequence, by sample_id. A sequence is answered by the mean of its frames'
+    probabilities, or by the surest box of all of them.
+    """
+    if task_of(predictions) == CLASS:
+        wide = _wide(predictions).loc[sequence.index]
+        scores = wide.to_numpy(dtype=float)
+        sure = pd.DataFrame(calibration.calibrated(scores, chosen["temperature"]), wide.index, wide.columns)
+        merged = sure.groupby(sequence.to_numpy()).mean()
+        # A picture's own score is the network's; that of a sequence is calibrated before it is averaged.
+        return _best(scores, sure), _best(merged.to_numpy(), merged)
+    merged = predictions.assign(sample_id=predictions["sample_id"].map(sequence))
+    pictures, sequences = (box_scores.image_answers(rows, chosen["image_threshold"]) for rows in (predictions, merged))
+    pictures, sequences = (
+        part.assign(
+            calibrated=calibration.calibrated_binary(part["score"].to_numpy(dtype=float), chosen["temperature"], chosen["bias"])
+        )
+        for part in (pictures, sequences)
+    )
+    return pictures, sequences
+
+
+def _wide(predictions: pd.DataFrame) -> pd.DataFrame:
+    return predictions.pivot(index="sample_id", columns="label", values="score")
+
+
+def _best(scores: Any, sure: pd.DataFrame) -> pd.DataFrame:
+    best = {"predicted": sure.columns.to_numpy()[scores.argmax(axis=1)], "score": scores.max(axis=1)}
+    return pd.DataFrame({"sample_id": sure.index, **best, "calibrated": sure.max(axis=1).to_numpy()})
 
 
 def _sequences(table: pd.DataFrame) -> pd.DataFrame:
@@ -58,45 +115,3 @@ def _sequences(table: pd.DataFrame) -> pd.DataFrame:
 
 def _sequence_ids(table: pd.DataFrame) -> pd.Series:
     return table["part"] + ":" + table["seq_id"]  # a list that came with the data may have a sequence in two parts
-
-
-def _from_classes(
-    predictions: pd.DataFrame, table: pd.DataFrame, sequences: pd.DataFrame
-) -> tuple[list[pd.DataFrame], dict[str, float]]:
-    wide = predictions.pivot(index="sample_id", columns="label", values="score").loc[table["sample_id"]]
-    number = {label: place for place, label in enumerate(wide.columns)}
-    targets = table["actual"].map(number).fillna(-1).to_numpy(dtype=np.int64)
-    val = (table["part"] == VAL).to_numpy()
-    scores = wide.to_numpy(dtype=float)
-    temperature = calibration.temperature(scores[val], targets[val])
-    sure = pd.DataFrame(calibration.calibrated(scores, temperature), columns=wide.columns)
-    merged = sure.groupby(_sequence_ids(table).to_numpy()).mean()  # the mean of a sequence's frames
-    answers = [
-        pd.DataFrame({"sample_id": wide.index, **_best(scores, wide.columns), "calibrated": sure.max(axis=1)}),
-        pd.DataFrame({"sample_id": merged.index, **_best(merged.to_numpy(), wide.columns), "calibrated": merged.max(axis=1)}),
-    ]
-    return [part.reset_index(drop=True) for part in answers], {"temperature": temperature}
-
-
-def _best(scores: Any, labels: pd.Index) -> dict[str, Any]:
-    return {"predicted": labels.to_numpy()[scores.argmax(axis=1)], "score": scores.max(axis=1)}
-
-
-def _from_boxes(
-    predictions: pd.DataFrame, table: pd.DataFrame, sequences: pd.DataFrame
-) -> tuple[list[pd.DataFrame], dict[str, float]]:
-    actual = table.set_index("sample_id")["actual"]
-    val = set(table.loc[table["part"] == VAL, "sample_id"])
-    threshold = box_scores.best_image_threshold(predictions[predictions["sample_id"].isin(val)], actual)
-    name = dict(zip(table["sample_id"], _sequence_ids(table), strict=True))
-    merged = predictions.assign(sample_id=predictions["sample_id"].map(name))  # the surest box of a sequence's frames
-    answers = [box_scores.image_answers(rows, threshold) for rows in (predictions, merged)]
-    rows = answers[0]
-    right = (rows["predicted"] == rows["sample_id"].map(actual)).to_numpy()
-    chosen_on = rows["sample_id"].isin(val).to_numpy()
-    temperature, bias = calibration.platt(rows["score"].to_numpy(dtype=float)[chosen_on], right[chosen_on])
-    answers = [
-        part.assign(calibrated=calibration.calibrated_binary(part["score"].to_numpy(dtype=float), temperature, bias))
-        for part in answers
-    ]
-    return answers, {"image_threshold": threshold, "temperature": temperature, "bias": bias}

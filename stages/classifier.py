@@ -1,4 +1,4 @@
-"""A 2-D network that tells classes apart: its settings, training, card, loading and probabilities.
+"""A 2-D network that tells classes apart: its settings, training, card and loading.
 
 Shared by the families that classify: `image` a whole picture, `crop` what lies in a box.
 """
@@ -6,7 +6,6 @@ Shared by the families that classify: `image` a whole picture, `crop` what lies 
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytorch_lightning as lightning
 import safetensors.torch
 import torch
@@ -16,8 +15,11 @@ from torch import Tensor, nn
 from stages import backbones, cost
 from stages.files import DataError, seed_from, write_json
 from stages.fit import FitSettings, fit, optimizers, require_finite
+from stages.inference import Network, device
 from stages.loading import LoadSettings, Pictures, loader
 from stages.networks import Job, Trained, read_card
+from stages.predictions import CLASS
+from stages.views import squeezed
 
 
 class ClassifierSettings(FitSettings, LoadSettings):
@@ -92,7 +94,7 @@ class Classifier(lightning.LightningModule):
 
 
 def train(family: str, settings: ClassifierSettings, job: Job, **notes: Any) -> Trained:
-    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `probabilities` needs.
+    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `load` needs.
 
     `notes` are what the family adds to model.json, or says otherwise in it. The network's outputs are `job.classes`.
     """
@@ -134,12 +136,11 @@ def train(family: str, settings: ClassifierSettings, job: Job, **notes: Any) -> 
     }
     write_json(job.out / "model.json", card | notes)
     network.load_state_dict(best)  # weights that diverged in the last epoch could be slower
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    module = module.eval().to(device)
-    picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device)
+    module = module.eval().to(device())
+    picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device())
 
-    def answer() -> None:  # as `probabilities` does
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+    def answer() -> None:  # as in use
+        with torch.autocast(device(), torch.bfloat16, enabled=device() == "cuda"):
             module(picture).softmax(1)
 
     return Trained(cost.measured(network, weights, facts, answer), curve)
@@ -156,26 +157,29 @@ def _require_size(network: nn.Module, settings: ClassifierSettings) -> None:
     network.train()
 
 
-def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network in evaluation mode and its model.json. Raises DataError where the two do not fit each other."""
+class Probabilities(nn.Module):
+    """uint8 (B, P, P, 3) -> probabilities (B, classes)."""
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.normalise = Normalise(mean, std)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.network(self.normalise(pictures)).float().softmax(1)
+
+
+def load(folder: Path) -> Network:
+    """A trained classifier in use. Raises DataError where its files are altered or do not fit each other."""
     card = read_card(folder)
     network = backbones.build(card["architecture"], card["options"], len(card["outputs"]))
     backbones.load_exactly(network, folder / "weights.safetensors", card["as_built"])
-    return network.eval().to(memory_format=torch.channels_last), card
-
-
-@torch.inference_mode()
-def probabilities(folder: Path, pictures: pd.DataFrame, root: Path, batch_size: int) -> pd.DataFrame:
-    """Probabilities of a trained network: a row for each row of `pictures` (its sample_id the index), a column an output."""
-    network, card = load(folder)
-    outputs = tuple(card["outputs"])
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network, normalise = network.to(device), Normalise(card["mean"], card["std"]).to(device)
-    settings = LoadSettings.model_validate({"image_px": card["image_px"], "cache_gb": 0.0})
-    data = Pictures(pictures, root, outputs, settings, seed=0, training=False)
-    rows: list[Tensor] = [torch.empty(0, len(outputs))]
-    for batch, _targets, _items in loader(data, batch_size):
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            logits = network(normalise(batch.to(device)))
-        rows.append(logits.float().softmax(1).cpu())
-    return pd.DataFrame(torch.cat(rows).double().numpy(), index=data.ids, columns=list(outputs))
+    return Network(
+        card,
+        CLASS,
+        tuple(card["outputs"]),
+        Probabilities(network, card["mean"], card["std"]).eval().to(device()),
+        lambda probabilities: list(probabilities.double().cpu().numpy()),
+        lambda _width_px, _height_px: squeezed(card["image_px"]),
+        half=True,
+    )

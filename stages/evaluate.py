@@ -6,6 +6,7 @@ figures, and beside it tables: <model>.parts.csv with all that was measured of e
 """
 
 import argparse
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from stages import box_scores, calibration, geometry, scores
-from stages.answers import Answers, answer
+from stages.answers import Answers, answer, choose, task_of
 from stages.command import run
 from stages.files import DataError, new_file, new_folder, read_json, require_manifest, seed_from, write_json
 from stages.predictions import BOX, TABLE
@@ -77,29 +78,45 @@ def measure(answers: Answers, trained: list[str], majority: str, draws: int, see
     return pd.DataFrame(rows)
 
 
-def measure_boxes(
-    found: pd.DataFrame, true: pd.DataFrame, pictures: pd.DataFrame, classes: list[str], draws: int, seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, float]:
-    """Figures of a detector: (by part, by part and class, confusion of boxes by part, the threshold that val chose).
+def _with_known_boxes(pictures: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
+    """The pictures in which boxes are measured: not those of an animal without a box, where each box found would be false."""
+    return pictures[(pictures["actual"] == EMPTY) | pictures["sample_id"].isin(true["sample_id"])]
 
-    Pictures of an animal without a box take no part: a box found there would count as false. Parts without any box have no row.
-    Raises DataError where none of val's pictures takes part. `true` holds at least one box.
-    """
-    usable = pictures[(pictures["actual"] == EMPTY) | pictures["sample_id"].isin(true["sample_id"])]
-    tables = {
-        part: box_scores.of_pictures(found, true, rows["sample_id"]) for part, rows in usable.groupby("part", observed=True)
-    }
-    if VAL not in tables:
+
+def choose_box_threshold(found: pd.DataFrame, true: pd.DataFrame, pictures: pd.DataFrame) -> float:
+    """The threshold for boxes that val chooses. `pictures` have `actual` and `part`; raises DataError where none of val's
+    takes part."""
+    val = _with_known_boxes(pictures[pictures["part"] == VAL], true)
+    if val.empty:
         raise DataError("no picture of val has a box or is empty: the threshold for boxes is chosen there")
-    matches = {part: box_scores.match(*pair) for part, pair in tables.items()}
-    threshold = box_scores.best_threshold(matches[VAL], len(tables[VAL][1]))
+    own, truth = box_scores.of_pictures(found, true, val["sample_id"])
+    return box_scores.best_threshold(box_scores.match(own, truth), len(truth))
+
+
+def measure_boxes(
+    found: pd.DataFrame,
+    true: pd.DataFrame,
+    pictures: pd.DataFrame,
+    classes: list[str],
+    threshold: float,
+    draws: int,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Figures of a detector: (by part, by part and class, confusion of boxes by part).
+
+    Pictures of an animal without a box take no part. Parts without any box have no row. `true` holds at least one box.
+    """
+    usable = _with_known_boxes(pictures, true)
     rows, by_class, confusions = [], [], []
-    for part in (part for part in SCORED if part in tables and len(tables[part][1])):
-        own, truth = tables[part]
+    for part in SCORED:
+        own, truth = box_scores.of_pictures(found, true, usable.loc[usable["part"] == part, "sample_id"])
+        if truth.empty:
+            continue
+        matches = box_scores.match(own, truth)
         average = box_scores.mean_average_precision(own, truth, classes)
         sequence = usable[usable["part"] == part].set_index("sample_id")["seq_id"]
-        low, high = scores.interval(box_scores.map50_bootstrap(matches[part], truth, sequence, draws, seed_from(seed, part)))
-        at = box_scores.precision_recall_f1(matches[part], len(truth), threshold)
+        low, high = scores.interval(box_scores.map50_bootstrap(matches, truth, sequence, draws, seed_from(seed, part)))
+        at = box_scores.precision_recall_f1(matches, len(truth), threshold)
         rows.append(
             {"part": part, "boxes": len(truth), "map50": average["map50"], "map50_low": low, "map50_high": high}
             | {"map50_95": average["map50_95"]}
@@ -107,7 +124,70 @@ def measure_boxes(
         )
         by_class.append(average["classes"].rename(columns={"n": "boxes"}).assign(part=part))
         confusions.append(box_scores.box_confusion(own, truth, classes, threshold).assign(part=part, level="box"))
-    return pd.DataFrame(rows), *(pd.concat(several, ignore_index=True) for several in (by_class, confusions)), threshold
+    return pd.DataFrame(rows), *(pd.concat(several, ignore_index=True) for several in (by_class, confusions))
+
+
+@dataclass(frozen=True)
+class Scored:
+    answers: Answers  # its pictures with `light` and `box_size`
+    parts: pd.DataFrame  # all that was measured of each part
+    tables: dict[str, pd.DataFrame]  # parts, classes, confusion, slices, reliability
+
+
+def score(
+    predictions: pd.DataFrame,
+    pictures: pd.DataFrame,
+    samples: Samples,
+    chosen: dict[str, float],
+    trained: list[str],
+    majority: str,
+    settings: EvaluateSettings,
+    seed: int,
+) -> Scored:
+    """All figures of one model's predictions for `pictures`, rows of `samples.pictures` with `part`.
+
+    `chosen` holds what `choose` and, for boxes, `choose_box_threshold` chose; `trained` the classes that the model knows;
+    `majority` the class that the baseline always names. Raises DataError for a figure that is not finite.
+    """
+    answers = answer(predictions, pictures, chosen)
+    parts = measure(answers, trained, majority, settings.draws, seed)
+    require_finite(parts)
+    table = with_slices(answers.pictures, samples, settings)
+    classes = all_classes(table, trained)
+    by_class = pd.concat([scores.per_class(rows, classes).assign(part=part) for part, rows in table.groupby("part")])
+    confusion = table.groupby(["part", "actual", "predicted"]).size().rename("n").reset_index().assign(level="picture")
+    true = samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
+    if "box_threshold" in chosen and len(true):
+        known = sorted({*classes, *true["label"]} - {EMPTY})
+        of_boxes, boxes_by_class, box_confusion = measure_boxes(
+            predictions, true, table, known, chosen["box_threshold"], settings.map_draws, seed
+        )
+        require_finite(of_boxes)
+        parts = parts.merge(of_boxes, on="part", how="left")
+        by_class = by_class.merge(boxes_by_class, on=["part", "label"], how="left")
+        confusion = pd.concat([confusion, box_confusion], ignore_index=True)
+    by_class = by_class.assign(in_train=by_class["label"].isin(trained))
+    tables = {
+        "parts": parts,
+        "classes": by_class[["part", *by_class.columns.drop("part")]],
+        "confusion": confusion[["level", "part", "actual", "predicted", "n"]],
+        "slices": slices(table, trained),
+        "reliability": reliability(answers.pictures),
+    }
+    return Scored(replace(answers, pictures=table), parts, tables)
+
+
+def write_tables(tables: dict[str, pd.DataFrame], folder: Path, name: str) -> None:
+    """<name>.<table>.csv in `folder` for each."""
+    for table, rows in tables.items():
+        with new_file(folder / f"{name}.{table}.csv") as temporary:
+            rows.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
+
+
+def say(name: str, parts: pd.DataFrame) -> None:
+    for row in parts.to_dict("records"):
+        of_boxes = f", mAP50 {row['map50']:.3f}" if pd.notna(row.get("map50")) else ""
+        print(f"{name} {row['part']}: macro F1 {row['f1_macro']:.3f}{of_boxes}, n {row['n']}")
 
 
 def require_finite(figures: pd.DataFrame) -> None:
@@ -204,46 +284,20 @@ def main() -> None:
     pictures = of_part(samples, lists, *SCORED)
     predictions = pd.read_parquet(args.predictions / TABLE)
     card = read_json(args.trained / "model.json")
-    trained, true = card["classes"], samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
-
-    answers = answer(predictions, pictures)
-    chosen = dict(answers.chosen)
-    parts = measure(answers, trained, majority, settings.draws, args.seed)
-    require_finite(parts)
-    table = with_slices(answers.pictures, samples, settings)
-    classes = all_classes(table, trained)
-    by_class = pd.concat([scores.per_class(rows, classes).assign(part=part) for part, rows in table.groupby("part")])
-    confusion = table.groupby(["part", "actual", "predicted"]).size().rename("n").reset_index().assign(level="picture")
-    if answers.task == BOX and len(true):
-        known = sorted({*classes, *true["label"]} - {EMPTY})
-        of_boxes, boxes_by_class, box_confusion, chosen["box_threshold"] = measure_boxes(
-            predictions, true, table, known, settings.map_draws, args.seed
-        )
-        require_finite(of_boxes)
-        parts = parts.merge(of_boxes, on="part", how="left")
-        by_class = by_class.merge(boxes_by_class, on=["part", "label"], how="left")
-        confusion = pd.concat([confusion, box_confusion], ignore_index=True)
-    by_class = by_class.assign(in_train=by_class["label"].isin(trained))
-    tables = {
-        "parts": parts,
-        "classes": by_class[["part", *by_class.columns.drop("part")]],
-        "confusion": confusion[["level", "part", "actual", "predicted", "n"]],
-        "slices": slices(table, trained),
-        "reliability": reliability(answers.pictures),
-    }
-    metrics = headline(parts) | {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
+    chosen = choose(predictions, pictures)
+    true = samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
+    if task_of(predictions) == BOX and len(true):
+        chosen["box_threshold"] = choose_box_threshold(predictions, true, pictures.rename(columns={"label": "actual"}))
+    scored = score(predictions, pictures, samples, chosen, card["classes"], majority, settings, args.seed)
+    metrics = headline(scored.parts) | {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
     write_json(args.metrics / f"{args.model}.json", rounded(metrics))  # first: it refuses what is no finite number
     with new_folder(args.answers) as out:
         columns = ["sample_id", "part", "seq_id", "actual", "predicted", "score", "calibrated"]
-        table[columns].to_parquet(out / "answers.parquet", index=False)
-        answers.sequences[columns].to_parquet(out / "sequences.parquet", index=False)
+        scored.answers.pictures[columns].to_parquet(out / "answers.parquet", index=False)
+        scored.answers.sequences[columns].to_parquet(out / "sequences.parquet", index=False)
         write_json(out / "chosen.json", chosen)  # on validation: thresholds and temperature, for use elsewhere
-    for name, rows in tables.items():
-        with new_file(args.metrics / f"{args.model}.{name}.csv") as temporary:
-            rows.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
-    for row in parts.to_dict("records"):
-        of_boxes_ = f", mAP50 {row['map50']:.3f}" if pd.notna(row.get("map50")) else ""
-        print(f"{args.model} {row['part']}: macro F1 {row['f1_macro']:.3f}{of_boxes_}, n {row['n']}")
+    write_tables(scored.tables, args.metrics, args.model)
+    say(args.model, scored.parts)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from stages.command import run
 from stages.files import DataError, new_folder, require_manifest, seed_from, sha256_bytes, write_json
 from stages.geometry import Boxes
 from stages.isolation import Wanted
-from stages.pictures import RGB, Inspected, UnreadablePicture, decode, inspect
+from stages.pictures import Inspected, inspect, read_picture
 from stages.samples import BOX_COLUMNS, EMPTY, PARTS_CSV, TRAIN, VAL, check_tables, of_part, read_samples, read_version
 from stages.settings import Record, read_params, section
 
@@ -201,22 +201,13 @@ def isolated(
 # Their files ---------------------------------------------------------------------------------------------------------
 
 
-def read(root: Path, path: str, sha256: str) -> RGB:
-    """A source picture, which must be as `clean` found it, else DataError."""
-    try:
-        data = (root / path).read_bytes()
-        if sha256_bytes(data) != sha256:
-            raise DataError(f"{root / path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
-        return decode(data)[0]
-    except (OSError, UnreadablePicture) as error:
-        raise DataError(f"{root / path}: cannot be read any more: {error}") from None
-
-
 def make_one(job: Isolation, root: Path, settings: HardenSettings, folder: Path) -> tuple[Inspected, Boxes]:
     """Write one isolated picture below `folder`; what it is, and where its boxes (N, 4) lie now."""
-    given = read(root, *job.source), job.boxes_xyxy_px, job.wanted
+    path, sha256 = job.source
+    given = read_picture(root / path, sha256), job.boxes_xyxy_px, job.wanted
     if job.background:
-        rgb, boxes = isolation.paste(*given, read(root, *job.background))
+        path, sha256 = job.background
+        rgb, boxes = isolation.paste(*given, read_picture(root / path, sha256))
     elif settings.isolate == "crop":
         rgb, boxes = isolation.crop(*given, settings.crop_margin)
     else:
@@ -264,7 +255,7 @@ def main() -> None:
     parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
     parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
     parser.add_argument("--split", type=Path, required=True, help="the version to start from, a folder")
-    parser.add_argument("--judged", type=Path, required=True, help="a model's predictions, by which classes are judged")
+    parser.add_argument("--judged", type=Path, required=True, help="a model's answers, by which classes are judged")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder to write, a folder in it for each version")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that make pictures")

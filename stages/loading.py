@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
-from stages.files import DataError, seed_from, sha256_bytes
-from stages.pictures import RGB, UnreadablePicture, decode, resize
+from stages.files import seed_from
+from stages.pictures import RGB, at_least_for, cut, read_picture, resize
 from stages.samples import BOX_COLUMNS
 from stages.settings import Record
 
@@ -32,27 +32,6 @@ class LoadSettings(Record):
     light: float = Field(0, ge=0, lt=1)  # in training: change brightness and contrast by up to this share
     cache_gb: float = Field(2.0, ge=0)  # decoded pictures are kept in memory when they all fit in this
     workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
-
-
-class LostPicture(DataError):
-    """A picture that is not as `clean` found it. From a loader process the message comes wrapped in a traceback: peel it."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
-
-
-def read_picture(path: Path, sha256: str, at_least_px: int) -> RGB:
-    """A picture as `clean` found it, uint8 (h, w, 3) RGB; a JPEG perhaps smaller, with no side under `at_least_px`.
-
-    Raises LostPicture for a file that is gone, damaged or altered since.
-    """
-    try:
-        data = path.read_bytes()
-        if sha256_bytes(data) != sha256:
-            raise LostPicture(f"{path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
-        return decode(data, at_least_px)[0]
-    except (OSError, UnreadablePicture) as error:
-        raise LostPicture(f"{path}: cannot be read any more: {error}") from None
 
 
 class Pictures(Dataset[tuple[Tensor, int, int]]):
@@ -96,21 +75,17 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
         if self.cache is not None and self.cached[i]:
             return self.cache[i].numpy()
         path, side_px = self.root / self.paths[i], self.settings.image_px
-        rgb = read_picture(path, self.sha256[i], side_px) if self.boxes is None else self._cut(path, i, self.boxes[i])
+        if self.boxes is None:
+            rgb = read_picture(path, self.sha256[i], side_px)
+        else:
+            (width_px, height_px), box = self.sizes[i], self.boxes[i]
+            rgb = read_picture(path, self.sha256[i], at_least_for(side_px, width_px, height_px, box))
+            rgb = cut(rgb, width_px, box)
         rgb = resize(rgb, side_px, side_px)
         if self.cache is not None:
             self.cache[i] = torch.from_numpy(rgb)
             self.cached[i] = True
         return rgb
-
-    def _cut(self, path: Path, i: int, box_xyxy_px: NDArray[np.float64]) -> RGB:
-        """What lies in the row's box, decoded at no more than the size that is wanted of it; at least one pixel."""
-        x_min, y_min, x_max, y_max = box_xyxy_px
-        shorter_px = max(1.0, min(x_max - x_min, y_max - y_min))
-        rgb = read_picture(path, self.sha256[i], int(np.ceil(self.settings.image_px * self.sizes[i].min() / shorter_px)))
-        scale = rgb.shape[1] / self.sizes[i][0]
-        left, top = (min(int(edge * scale), side - 1) for edge, side in ((x_min, rgb.shape[1]), (y_min, rgb.shape[0])))
-        return rgb[top : max(top + 1, round(y_max * scale)), left : max(left + 1, round(x_max * scale))]
 
 
 def augmented(rgb: RGB, settings: LoadSettings, rng: np.random.Generator) -> tuple[RGB, NDArray[np.float64]]:

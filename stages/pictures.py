@@ -8,13 +8,17 @@ at a third of the cost (`benchmarks/clean.py`).
 import hashlib
 import io
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from stages.files import DataError, sha256_bytes
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is `max_pixels`, checked here before anything is allocated
 MAX_PIXELS = 128_000_000
@@ -33,6 +37,13 @@ class UnreadablePicture(Exception):
         self.reason = reason
 
 
+class LostPicture(DataError):
+    """A picture that is not as `clean` found it. From a loader process the message comes wrapped in a traceback: peel it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
 @dataclass(frozen=True)
 class Inspected:
     """What one look at a picture file tells. Sizes are of the picture the right way up."""
@@ -45,11 +56,13 @@ class Inspected:
     phash: str
 
 
-def decode(data: bytes, at_least_px: int | None = None, max_pixels: int = MAX_PIXELS) -> tuple[RGB, tuple[int, int]]:
+def decode(
+    data: bytes, at_least_px: int | Callable[[int, int], int] | None = None, max_pixels: int = MAX_PIXELS
+) -> tuple[RGB, tuple[int, int]]:
     """A picture's bytes -> (RGB (h, w, 3), (full width, full height) in px), both the right way up.
 
-    With `at_least_px` a JPEG may come back smaller, by a power of two, with no side under `at_least_px`.
-    Raises UnreadablePicture: empty, not_an_image, too_large or damaged.
+    With `at_least_px`, a number or a function of the two full sides in either order, a JPEG may come back smaller, by a power
+    of two, with no side under it. Raises UnreadablePicture: empty, not_an_image, too_large or damaged.
     """
     if not data:
         raise UnreadablePicture("empty_file", "the file has 0 bytes")
@@ -59,9 +72,10 @@ def decode(data: bytes, at_least_px: int | None = None, max_pixels: int = MAX_PI
             if width * height > max_pixels:
                 raise UnreadablePicture("too_large", f"{width} x {height} px, more than {max_pixels} in all")
             if at_least_px is not None:
-                image.draft(None, (at_least_px, at_least_px))
+                side = at_least_px(width, height) if callable(at_least_px) else at_least_px
+                image.draft(None, (side, side))
             image.load()
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # not before: loading turns a TIFF
             rgb = _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         raise UnreadablePicture("not_an_image", f"no image format: starts with {data[:12]!r}") from None
@@ -70,6 +84,34 @@ def decode(data: bytes, at_least_px: int | None = None, max_pixels: int = MAX_PI
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, ...
         raise UnreadablePicture("damaged", str(error) or type(error).__name__) from None
     return rgb, ((height, width) if turned else (width, height))
+
+
+def read_picture(path: Path, sha256: str, at_least_px: int | None = None) -> RGB:
+    """A picture as `clean` found it, uint8 (h, w, 3) RGB; a JPEG perhaps smaller, with no side under `at_least_px`.
+
+    Raises LostPicture for a file that is gone, damaged or altered since.
+    """
+    try:
+        data = path.read_bytes()
+        if sha256_bytes(data) != sha256:
+            raise LostPicture(f"{path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
+        return decode(data, at_least_px)[0]
+    except (OSError, UnreadablePicture) as error:
+        raise LostPicture(f"{path}: cannot be read any more: {error}") from None
+
+
+def cut(rgb: RGB, width_px: float, box_xyxy_px: ArrayLike) -> RGB:
+    """What lies in a box, at least one pixel. The box is in px of the picture at its own size, `width_px` wide; `rgb` may be
+    a smaller copy."""
+    x_min, y_min, x_max, y_max = np.asarray(box_xyxy_px, dtype=float) * (rgb.shape[1] / width_px)
+    left, top = min(int(x_min), rgb.shape[1] - 1), min(int(y_min), rgb.shape[0] - 1)
+    return rgb[top : max(top + 1, round(y_max)), left : max(left + 1, round(x_max))]
+
+
+def at_least_for(side_px: int, width_px: float, height_px: float, box_xyxy_px: ArrayLike) -> int:
+    """The shorter side in px that a picture has to be decoded at, so that the shorter side of the box has `side_px`."""
+    x_min, y_min, x_max, y_max = np.asarray(box_xyxy_px, dtype=float)
+    return int(np.ceil(side_px * min(width_px, height_px) / max(1.0, min(x_max - x_min, y_max - y_min))))
 
 
 def _rgb(image: Image.Image) -> RGB:

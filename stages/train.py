@@ -25,6 +25,7 @@ import pandas as pd
 
 from stages.command import run
 from stages.files import MANIFEST, DataError, describe_files, new_file, new_folder, require_manifest, sha256_file, write_json
+from stages.inference import predict
 from stages.networks import Job, family
 from stages.predictions import TABLE, check_predictions
 from stages.samples import EMPTY, SCORED, TRAIN, VAL, Samples, of_part, read_samples, read_version
@@ -41,7 +42,6 @@ _LIBRARIES = (
     "ultralytics-opencv-headless",
     "effdet",
 )
-BATCH_SIZE = 64  # pictures predicted at a time
 
 
 def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
@@ -125,7 +125,7 @@ def main() -> None:
     boxes = pd.read_parquet(args.needs / TABLE) if (args.needs / TABLE).is_file() else None
     pictures = of_part(samples, parts, *SCORED)
     with new_folder(args.predictions) as out:
-        predictions = chosen.predict(args.out, pictures, samples.root, BATCH_SIZE, boxes)
+        predictions = predict(chosen.load(args.out), pictures, samples.root, boxes=boxes)
         check_predictions(predictions, pictures["sample_id"]).to_parquet(out / TABLE, index=False)
     shutil.rmtree(work, ignore_errors=True)
     print(

@@ -1,5 +1,6 @@
 """Predictions -> answers: what is chosen is chosen on val alone, and a sequence is answered from all its frames."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.answers import answer
+from stages import answers
 from stages.box_scores import NONE_PASSES
 from stages.files import DataError
 from stages.predictions import BOX, CLASS, box_rows, class_rows
 from stages.samples import BOX_COLUMNS, EMPTY
+
+
+@dataclass(frozen=True)
+class Found:
+    pictures: pd.DataFrame
+    sequences: pd.DataFrame
+    task: str
+    chosen: dict[str, float]
+
+
+def answer(predictions: pd.DataFrame, table: pd.DataFrame) -> Found:
+    """As `evaluate` does: chosen on val, then answered for all."""
+    chosen = answers.choose(predictions, table)
+    found = answers.answer(predictions, table, chosen)
+    return Found(found.pictures, found.sequences, found.task, chosen)
+
 
 COLUMNS = ["actual", "predicted", "score", "calibrated"]
 
@@ -281,9 +298,9 @@ def test_every_picture_and_every_sequence_of_a_part_gets_one_answer(rows: list[t
     assert found.pictures["actual"].tolist() == table["label"].tolist()
     wanted = {(part, str(seq)) for part, seq, *_ in rows}
     assert sorted(zip(found.sequences["part"], found.sequences["seq_id"], strict=True)) == sorted(wanted)
-    for answers in (found.pictures, found.sequences):
-        assert answers[["score", "calibrated"]].stack().between(0, 1 + 1e-9).all()
-        assert set(answers["predicted"]) <= {"deer", EMPTY}
+    for rows_ in (found.pictures, found.sequences):
+        assert rows_[["score", "calibrated"]].stack().between(0, 1 + 1e-9).all()
+        assert set(rows_["predicted"]) <= {"deer", EMPTY}
 
 
 # What is refused -----------------------------------------------------------------------------------------------------

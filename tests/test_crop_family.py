@@ -16,10 +16,13 @@ from PIL import Image
 
 from stages import classifier
 from stages.files import DataError, sha256_bytes, sha256_file, write_manifest
+from stages.inference import predict
 from stages.loading import LoadSettings, Pictures
 from stages.networks import Job, crop, family
-from stages.networks.crop import CropSettings, crops, squares
+from stages.networks.crop import CropSettings, crops
+from stages.pictures import cut, decode
 from stages.predictions import box_rows, check_predictions, class_rows
+from stages.regions import Regions, squares
 from stages.samples import BOX_COLUMNS, BOXES
 from stages.settings import section
 from tests import training_helpers as tiny
@@ -213,7 +216,7 @@ def test_a_model_of_true_boxes_tells_a_detector_s_boxes_apart(model: tuple[Path,
     folder, job = model
     true = job.boxes[job.boxes["sample_id"].isin(job.val["sample_id"])]
     boxes = found_by_a_detector(true, [0.9] * len(true), job.val["sample_id"])
-    predictions = check_predictions(crop.predict(folder, job.val, job.root, 5, boxes), job.val["sample_id"])
+    predictions = check_predictions(predict(crop.load(folder), job.val, job.root, 5, boxes), job.val["sample_id"])
     both = predictions.merge(true, on=["sample_id", *BOX_COLUMNS], suffixes=("", "_true"), validate="one_to_one")
     assert len(both) == len(predictions) == 12
     assert (both["label"] == both["label_true"]).all()
@@ -224,12 +227,15 @@ def test_the_score_is_the_detector_s_times_the_classifier_s(model: tuple[Path, J
     folder, job = model
     one = job.val.iloc[:1]
     true = job.boxes[job.boxes["sample_id"] == one["sample_id"].iloc[0]]
-    probable = classifier.probabilities(folder, crops(one, true, 0.1)[0], job.root, 5)
-    assert probable.index.tolist() == ["v00#0", "v00#1"]
+    network = classifier.load(folder)
+    whole = decode((job.root / one["path"].iloc[0]).read_bytes())[0]
+    view = network.view(0, 0)
+    shown = [view.show(cut(whole, whole.shape[1], square)) for square in crops(one, true, 0.1)[0][BOX_COLUMNS].to_numpy()]
+    probable = pd.DataFrame(network(np.stack(shown)), columns=network.classes)
     assert probable.sum(axis=1).to_numpy() == pytest.approx([1, 1])
-    predictions = crop.predict(folder, one, job.root, 5, found_by_a_detector(true, [0.5, 0.25], one["sample_id"]))
+    predictions = predict(crop.load(folder), one, job.root, 5, found_by_a_detector(true, [0.5, 0.25], one["sample_id"]))
     expected = {
-        label: share * probable.loc[f"v00#{i}", label]
+        label: share * probable.loc[i, label]
         for i, (label, share) in enumerate(zip(true["label"], [0.5, 0.25], strict=True))
     }
     assert predictions.set_index("label")["score"].to_dict() == pytest.approx(expected)
@@ -240,7 +246,7 @@ def test_boxes_below_the_floor_are_not_looked_at_and_a_picture_without_any_is_em
     three = job.val.iloc[[2, 0, 1]]
     true = job.boxes[job.boxes["sample_id"].isin(three["sample_id"].iloc[:2])].sort_values("sample_id")
     boxes = found_by_a_detector(true, [0.05, 0.0499, 0.01, 0.02], three["sample_id"])
-    predictions = check_predictions(crop.predict(folder, three, job.root, 5, boxes), three["sample_id"])
+    predictions = check_predictions(predict(crop.load(folder), three, job.root, 5, boxes), three["sample_id"])
     assert predictions["sample_id"].tolist() == three["sample_id"].tolist()
     assert predictions["label"].isin(["blue", "red"]).tolist() == [False, True, False]
     assert predictions.loc[[0, 2], ["label", "score"]].to_numpy().tolist() == [["empty", 0.0]] * 2
@@ -249,26 +255,24 @@ def test_boxes_below_the_floor_are_not_looked_at_and_a_picture_without_any_is_em
 def test_no_boxes_at_all_and_no_pictures_at_all(model: tuple[Path, Job]) -> None:
     folder, job = model
     nothing = box_rows(box_table().assign(score=[]), job.val["sample_id"])
-    predictions = check_predictions(crop.predict(folder, job.val, job.root, 5, nothing), job.val["sample_id"])
+    predictions = check_predictions(predict(crop.load(folder), job.val, job.root, 5, nothing), job.val["sample_id"])
     assert predictions["label"].tolist() == ["empty"] * 6
-    assert crop.predict(folder, job.val.iloc[:0], job.root, 5, nothing).empty
+    assert predict(crop.load(folder), job.val.iloc[:0], job.root, 5, nothing).empty
 
 
 def test_a_detector_that_was_not_given_every_picture_is_refused(model: tuple[Path, Job]) -> None:
     folder, job = model
     boxes = box_rows(box_table().assign(score=[]), job.val["sample_id"].iloc[1:])
     with pytest.raises(DataError, match=r"1 of 6 pictures have no prediction \(\['v00'\]\)"):
-        crop.predict(folder, job.val, job.root, 5, boxes)
+        predict(crop.load(folder), job.val, job.root, 5, boxes)
     more = box_rows(box_table().assign(score=[]), pd.concat([job.val["sample_id"], job.train["sample_id"]]))
-    assert len(crop.predict(folder, job.val, job.root, 5, more)) == 6, "boxes of other pictures do not matter"
+    assert len(predict(crop.load(folder), job.val, job.root, 5, more)) == 6, "boxes of other pictures do not matter"
 
 
 def test_without_a_detector_it_says_what_to_give(model: tuple[Path, Job]) -> None:
     folder, job = model
-    with pytest.raises(
-        DataError, match=r"classifies the boxes of a detector, and none were given: name a detector by the entry"
-    ):
-        crop.predict(folder, job.val, job.root, 5, None)
+    with pytest.raises(DataError, match=r"classifies the boxes of a detector, and none were given: name one in the entry"):
+        predict(crop.load(folder), job.val, job.root, 5, None)
 
 
 def test_an_altered_card_is_refused_by_its_sha256(model: tuple[Path, Job], tmp_path: Path) -> None:
@@ -277,21 +281,20 @@ def test_an_altered_card_is_refused_by_its_sha256(model: tuple[Path, Job], tmp_p
     card = copy / "model.json"
     card.write_text(card.read_text().replace('"margin": 0.1', '"margin": "a"'))
     with pytest.raises(DataError, match=r"model\.json: altered: sha256"):
-        crop.predict(copy, job.val, job.root, 5, None)
+        predict(crop.load(copy), job.val, job.root, 5, None)
 
 
 def test_predictions_of_a_classifier_are_no_boxes(model: tuple[Path, Job]) -> None:
     folder, job = model
     classes = class_rows(pd.DataFrame({"red": 1.0}, index=job.val["sample_id"].tolist()))
     with pytest.raises(DataError, match=r"the boxes given are of no detector"):
-        crop.predict(folder, job.val, job.root, 5, classes)
+        predict(crop.load(folder), job.val, job.root, 5, classes)
 
 
 def test_the_boxes_of_a_megadetector_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Animals are classified, people and vehicles left out and counted; a picture without an animal is empty."""
     path = tmp_path / "md.json"
     job = patch_job(tmp_path)
-    folder = trained(job, settings(boxes=f"megadetector:{path}", epochs=2))
     images = [{"file": f"C:\\traps\\{name}.png", "detections": []} for name in job.val["sample_id"]]
     true = job.boxes[job.boxes["sample_id"] == "v03"].reset_index(drop=True)
     for box in true.itertuples():
@@ -299,8 +302,12 @@ def test_the_boxes_of_a_megadetector_json(tmp_path: Path, capsys: pytest.Capture
         images[3]["detections"].append({"category": "1", "conf": 0.8, "bbox": bbox})
     images[4]["detections"] = [{"category": "2", "conf": 0.9, "bbox": [0, 0, 1, 1]}]
     categories = {"1": "animal", "2": "person", "3": "vehicle"}
+    choice = settings(boxes=f"megadetector:{path}", epochs=2)
+    with pytest.raises(DataError, match=r"md\.json: no such file"):
+        trained(job, choice)  # before anything is trained
     path.write_text(json.dumps({"images": images, "detection_categories": categories}))
-    predictions = check_predictions(crop.predict(folder, job.val, job.root), job.val["sample_id"])
+    folder = trained(job, choice)
+    predictions = check_predictions(predict(crop.load(folder), job.val, job.root), job.val["sample_id"])
     assert capsys.readouterr().out == f"{path}: 2 boxes of animals for 6 pictures; other boxes, left out: 1 person\n"
     found = predictions[predictions["label"] != "empty"]
     assert found["sample_id"].tolist() == ["v03", "v03"]
@@ -309,7 +316,7 @@ def test_the_boxes_of_a_megadetector_json(tmp_path: Path, capsys: pytest.Capture
     assert both == pytest.approx(true.sort_values("x_min_px")[BOX_COLUMNS].to_numpy(), abs=1e-9)
     path.unlink()
     with pytest.raises(DataError, match=r"md\.json: no such file"):
-        crop.predict(folder, job.val, job.root)
+        predict(crop.load(folder), job.val, job.root)
 
 
 def test_same_seed_same_file_another_seed_another(tmp_path: Path) -> None:
@@ -374,8 +381,7 @@ def test_bad_settings_are_refused_with_what_is_allowed(key: str, value: object, 
 
 
 def test_one_place_is_classified_once_whatever_the_detector_calls_it() -> None:
-    rows = [("a", "fox", 0, 0, 10, 10, 0.5), ("a", "coyote", 0, 0, 10, 11, 0.7), ("a", "fox", 20, 20, 30, 30, 0.1),
-            ("b", "fox", 0, 0, 10, 10, 0.2)]  # fmt: skip
-    boxes = pd.DataFrame(rows, columns=["sample_id", "label", *BOX_COLUMNS, "score"])
-    assert crop._one_of_each_place(boxes)["score"].tolist() == [0.7, 0.1, 0.2]
-    assert crop._one_of_each_place(boxes[:0]).empty
+    boxes, scores = [(0, 0, 10, 10), (0, 0, 10, 11), (20, 20, 30, 30), (50, 50, 60, 60)], [0.5, 0.7, 0.1, 0.04]
+    regions = Regions(0.1, 0.05)
+    assert regions.kept(boxes, scores).tolist() == [1, 2]
+    assert regions.kept([], []).tolist() == []

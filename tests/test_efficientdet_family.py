@@ -16,9 +16,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from stages.files import DataError, check_manifest, sha256_file, write_json, write_manifest
+from stages.inference import predict
 from stages.loading import loader
 from stages.networks import Job, efficientdet, family
-from stages.networks.efficientdet import BoxedPictures, Detector, EfficientDetSettings
+from stages.networks.efficientdet import Answering, BoxedPictures, Detector, EfficientDetSettings
 from stages.predictions import check_predictions
 from stages.samples import BOX_COLUMNS
 from tests.training_helpers import COLOURS, table
@@ -122,9 +123,9 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Job, Any])
     assert EfficientDetSettings.model_validate(card["settings"]) == settings()
     assert set(result.cost) == {"parameters", "layers", "megabytes", "train_seconds", "epochs", "best_epoch", "ms_an_image",
                                 "device"}  # fmt: skip
-    network, _ = efficientdet.load(folder)
-    assert not network.training
-    assert result.cost["parameters"] == sum(p.numel() for p in network.parameters())
+    module = efficientdet.load(folder).module
+    assert not module.training
+    assert result.cost["parameters"] == sum(p.numel() for p in module.parameters())
     assert 0 < result.cost["ms_an_image"] < 1000
     assert result.cost["epochs"] == len(result.curve) == 2
     assert {"val_loss", "val_class_loss", "val_box_loss", "train_loss"} <= set(result.curve)
@@ -172,7 +173,7 @@ def test_it_finds_the_rectangles_that_it_was_shown(tmp_path: Path) -> None:
     again = dataclasses.replace(job, train=shown, val=job.train, boxes=pd.concat([job.boxes, boxes], ignore_index=True))
     efficientdet.train(chosen, again)
     write_manifest(job.out)
-    found = efficientdet.predict(job.out, job.train, job.root).groupby("sample_id").first()
+    found = predict(efficientdet.load(job.out), job.train, job.root).groupby("sample_id").first()
     true = job.boxes.set_index("sample_id")
     for sample_id, label in job.train.set_index("sample_id")["label"].items():
         assert found.loc[sample_id, "label"] == label
@@ -339,7 +340,7 @@ def test_one_picture_is_not_enough(tmp_path: Path) -> None:
 def test_predictions_follow_the_pictures_and_stay_inside_them(model: tuple[Path, Job, Any]) -> None:
     folder, job, _ = model
     pictures = pd.concat([job.val, job.train], ignore_index=True).iloc[::-1].assign(label="never seen")
-    found = check_predictions(efficientdet.predict(folder, pictures, job.root, 4), pictures["sample_id"])
+    found = check_predictions(predict(efficientdet.load(folder), pictures, job.root, 4), pictures["sample_id"])
     assert found["sample_id"].drop_duplicates().tolist() == pictures["sample_id"].tolist()
     boxes = found[found["label"] != "empty"]
     assert len(boxes) > 0
@@ -349,27 +350,25 @@ def test_predictions_follow_the_pictures_and_stay_inside_them(model: tuple[Path,
     assert (boxes[["x_min_px", "y_min_px"]] >= 0).all(axis=None)
     assert (boxes[["x_max_px", "y_max_px"]] <= [80, 60]).all(axis=None)
     assert (boxes["x_max_px"] > boxes["x_min_px"]).all() and (boxes["y_max_px"] > boxes["y_min_px"]).all()
-    alone = efficientdet.predict(folder, pictures, job.root, 1)
+    alone = predict(efficientdet.load(folder), pictures, job.root, 1)
     assert (alone[BOX_COLUMNS] - found[BOX_COLUMNS]).abs().max(axis=None) < 0.01
 
 
 def test_no_pictures_no_predictions(model: tuple[Path, Job, Any]) -> None:
     folder, job, _ = model
-    found = check_predictions(efficientdet.predict(folder, job.val.iloc[:0], job.root), job.val["sample_id"].iloc[:0])
+    found = check_predictions(predict(efficientdet.load(folder), job.val.iloc[:0], job.root), job.val["sample_id"].iloc[:0])
     assert len(found) == 0
 
 
-def test_boxes_come_back_at_the_size_of_each_picture(
-    model: tuple[Path, Job, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_boxes_come_back_at_the_size_of_each_picture(model: tuple[Path, Job, Any], tmp_path: Path) -> None:
     folder, _, _ = model
     pictures = table(tmp_path, {
         "flat": ("red", np.zeros((32, 128, 3), np.uint8)),
         "tall": ("red", np.zeros((320, 16, 3), np.uint8)),
     })  # fmt: skip
-    box = torch.tensor([[16.0, 16, 32, 48]])
-    monkeypatch.setattr(Detector, "detect", lambda self, batch: [(box, torch.tensor([0.5]), torch.tensor([1]))] * len(batch))
-    found = efficientdet.predict(folder, pictures, tmp_path).set_index("sample_id")
+    box = np.array([[16.0, 16, 32, 48, 0.5, 1]])
+    network = dataclasses.replace(efficientdet.load(folder), finish=lambda outputs: [box] * len(outputs[0]))
+    found = predict(network, pictures, tmp_path).set_index("sample_id")
     assert found.loc["flat", BOX_COLUMNS].tolist() == [32, 8, 64, 24]
     assert found.loc["tall", BOX_COLUMNS].tolist() == [4, 80, 8, 240]
     assert found["label"].tolist() == ["red", "red"]
@@ -389,10 +388,18 @@ def test_a_picture_5000_px_wide_trains_and_predicts(tmp_path: Path) -> None:
     efficientdet.train(settings(epochs=1), job)
     write_manifest(job.out)
     assert card_of(job.out)["trained_on"]["left_out"]["train_boxes_below_1_px"] == 0
-    found = efficientdet.predict(job.out, pictures, job.root)
+    found = predict(efficientdet.load(job.out), pictures, job.root)
     assert found["x_max_px"].max() > 80
     assert found["x_max_px"].max() <= 5000
     assert found["y_max_px"].max() <= 40
+
+
+def found_by(network: Any, pictures: torch.Tensor, **changes: Any) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Boxes (N, 4), scores (N,) and labels (N,) of each picture."""
+    with torch.inference_mode():
+        outputs = Answering(network, 64).eval()(pictures)
+        rows = map(torch.from_numpy, efficientdet.finish(outputs, settings(**changes)))
+    return [(boxes[:, :4].float(), boxes[:, 4].float(), boxes[:, 5].long()) for boxes in rows]
 
 
 def test_detections_are_effdet_s_own(tmp_path: Path) -> None:
@@ -403,15 +410,15 @@ def test_detections_are_effdet_s_own(tmp_path: Path) -> None:
     network = efficientdet.build("tf_efficientdet_d0", SLIM, 3, 64)
     torch.nn.init.normal_(network.class_net.predict.conv_pw.weight, std=0.5)
     torch.nn.init.normal_(network.box_net.predict.conv_pw.weight, std=0.3)
-    module = Detector(network, settings(score_floor=1e-6), []).eval()
+    network.eval()
     pictures = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        ours = module.detect(pictures)
+        ours = found_by(network, pictures, score_floor=1e-6)
         effdet.config.set_config_writeable(network.config)
         network.config.max_detection_points = 900
         bench = effdet.DetBenchPredict(network).eval()
         about = {"img_scale": torch.ones(2), "img_size": torch.full((2, 2), 64.0)}
-        theirs = bench(module.normalise(pictures), about)
+        theirs = bench(Answering(network, 64).normalise(pictures), about)
     for (boxes, scores, labels), expected in zip(ours, theirs, strict=True):
         count = min(30, len(boxes))
         assert count == 30
@@ -427,8 +434,7 @@ def test_the_settings_of_suppression_mean_what_they_say() -> None:
     pictures = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
 
     def found(**changes: Any) -> tuple[torch.Tensor, ...]:
-        with torch.inference_mode():
-            return Detector(network, settings(**changes), []).eval().detect(pictures)[0]
+        return found_by(network, pictures, **changes)[0]
 
     _, scores, _ = found()
     assert scores.tolist() == sorted(scores.tolist(), reverse=True)
@@ -580,7 +586,7 @@ def test_fault_55_a_flipped_bit_is_a_sha256_mismatch(copied: tuple[Path, Job], n
     data[-3] ^= 1
     (folder / name).write_bytes(data)
     with pytest.raises(DataError, match=rf"{name}: altered: sha256"):
-        efficientdet.predict(folder, job.val, job.root)
+        predict(efficientdet.load(folder), job.val, job.root)
 
 
 def test_fault_56_weights_of_another_shape_are_named(copied: tuple[Path, Job]) -> None:
@@ -590,4 +596,4 @@ def test_fault_56_weights_of_another_shape_are_named(copied: tuple[Path, Job]) -
     with pytest.raises(
         DataError, match=r"`class_net\.predict\.conv_pw\.bias` is \(18,\) in the file, \(27,\) in tf_efficientdet_d0"
     ):
-        efficientdet.predict(folder, job.val, job.root)
+        predict(efficientdet.load(folder), job.val, job.root)

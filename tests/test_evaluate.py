@@ -18,6 +18,7 @@ from stages.answers import Answers
 from stages.evaluate import (
     EvaluateSettings,
     all_classes,
+    choose_box_threshold,
     headline,
     measure,
     measure_boxes,
@@ -77,7 +78,7 @@ SEQUENCES = pd.DataFrame(
 
 def measured(table: pd.DataFrame = ANSWERED, seed: int = 0) -> pd.DataFrame:
     """`measure`, a row for each part, its index."""
-    answers = Answers(table, SEQUENCES[SEQUENCES["part"].isin(table["part"])], {}, CLASS)
+    answers = Answers(table, SEQUENCES[SEQUENCES["part"].isin(table["part"])], CLASS)
     return measure(answers, CLASSES, "deer", 200, seed).set_index("part")
 
 
@@ -194,7 +195,10 @@ FOUND = box_rows(
 
 
 def boxes_of(found: pd.DataFrame = FOUND, true: pd.DataFrame = TRUE, pictures: pd.DataFrame = PICTURES, **other: Any) -> Any:
-    return measure_boxes(found, true, pictures, ["deer", "fox"], **({"draws": 50, "seed": 0} | other))
+    """(by part, by part and class, confusion, the threshold), as `evaluate` puts them together."""
+    threshold = choose_box_threshold(found, true, pictures)
+    given = {"draws": 50, "seed": 0} | other
+    return *measure_boxes(found, true, pictures, ["deer", "fox"], threshold, **given), threshold
 
 
 def test_boxes_exact_numbers() -> None:

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from stages import fit as fitting
 from stages.backbones import build
-from stages.classifier import Classifier
+from stages.classifier import Classifier, ClassifierSettings
 from stages.files import DataError
 from stages.fit import BEST, LAST, Keeper, fit
 from stages.loading import Pictures, loader
-from stages.networks.image import ImageSettings
 from tests import training_helpers as tiny
 
 STEPS = 2  # a training epoch of 16 pictures in batches of 8
@@ -467,4 +466,4 @@ def test_settings_out_of_range_are_refused() -> None:
     for bad in ({"epochs": 0}, {"patience": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"warmup_share": 1.0},
                 {"max_hours": 0.0}, {"devices": 0}, {"epochs": 1.5}, {"zoom": 0.5}, {"light": 1.0}, {"workers": -1}):  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(bad))):
-            ImageSettings.model_validate(tiny.settings().model_dump() | bad)
+            ClassifierSettings.model_validate(tiny.settings().model_dump() | bad)

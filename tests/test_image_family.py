@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 
 from stages import backbones, classifier, cost
+from stages.classifier import ClassifierSettings
 from stages.files import DataError, check_manifest, sha256_file, write_json, write_manifest
 from stages.fit import Keeper
+from stages.inference import predict
 from stages.networks import family, image
-from stages.networks.image import ImageSettings
 from stages.predictions import PREDICTIONS, check_predictions
 from stages.settings import PARAMS, read_params, section
 from tests import training_helpers as tiny
@@ -25,19 +26,19 @@ from tests import training_helpers as tiny
 PROFILES = ("smoke", "embedded")
 
 
-def shipped() -> dict[str, ImageSettings]:
+def shipped() -> dict[str, ClassifierSettings]:
     """Every different network among the shipped models of the image family, by the path of its settings."""
     params = read_params(Path(__file__).parent.parent / PARAMS)
-    found: dict[str, ImageSettings] = {}
+    found: dict[str, ClassifierSettings] = {}
     for name, model in params["models"].items():
         for profile in PROFILES if model["family"] == "image" else ():
-            chosen = section(f"models.{name}.{profile}", ImageSettings, params)
+            chosen = section(f"models.{name}.{profile}", ClassifierSettings, params)
             if chosen not in found.values():
                 found[f"{name}.{profile}"] = chosen
     return found
 
 
-def trained(tmp_path: Path, settings: ImageSettings | None = None, **job: Any) -> tuple[Path, Any, Any]:
+def trained(tmp_path: Path, settings: ClassifierSettings | None = None, **job: Any) -> tuple[Path, Any, Any]:
     """Train; (the model's folder with its manifest, the job, what train returned)."""
     the_job = tiny.job(tmp_path, **job)
     result = image.train(settings or tiny.settings(), the_job)
@@ -65,20 +66,20 @@ def copied(model: tuple[Path, Any, Any], tmp_path: Path) -> tuple[Path, Any]:
 
 
 @pytest.mark.parametrize(("path", "settings"), [pytest.param(path, chosen, id=path) for path, chosen in shipped().items()])
-def test_every_shipped_network_trains_saves_and_predicts(tmp_path: Path, path: str, settings: ImageSettings) -> None:
+def test_every_shipped_network_trains_saves_and_predicts(tmp_path: Path, path: str, settings: ClassifierSettings) -> None:
     short = settings.model_copy(update={"epochs": 1, "batch_size": 4, "workers": 0})
     folder, job, result = trained(tmp_path, short, train=8, val=4)
 
     untrained = backbones.build(settings.architecture, settings.options, 2).state_dict()
     weights = safetensors.torch.load_file(folder / "weights.safetensors")
     assert {name: tensor.shape for name, tensor in weights.items()} == {n: t.shape for n, t in untrained.items()}
-    network, _ = classifier.load(folder)
-    assert not network.training
-    assert result.cost["parameters"] == sum(p.numel() for p in network.parameters())
+    module = classifier.load(folder).module
+    assert not module.training
+    assert result.cost["parameters"] == sum(p.numel() for p in module.parameters())
     assert result.cost["epochs"] == len(result.curve) == 1
 
     pictures = job.val.iloc[[2, 0, 3, 1]]
-    predictions = check_predictions(image.predict(folder, pictures, job.root, 3), pictures["sample_id"])
+    predictions = check_predictions(predict(image.load(folder), pictures, job.root, 3), pictures["sample_id"])
     assert predictions["sample_id"].drop_duplicates().tolist() == pictures["sample_id"].tolist()
     assert predictions["label"].tolist() == ["blue", "red"] * 4
     sums = predictions.groupby("sample_id")["score"].sum()
@@ -123,7 +124,7 @@ def test_what_is_saved_is_the_best_epoch_and_has_learned(tmp_path: Path) -> None
     folder, job, result = trained(tmp_path, settings, train=32, val=16)
     assert result.cost["best_epoch"] == int(result.curve["val_loss"].argmin())
 
-    predictions = image.predict(folder, job.val, job.root, 5)
+    predictions = predict(image.load(folder), job.val, job.root, 5)
     wide = predictions.pivot(index="sample_id", columns="label", values="score").loc[job.val["sample_id"]]
     right = wide.to_numpy()[np.arange(16), [list(wide.columns).index(label) for label in job.val["label"]]]
     assert -np.log(right).mean() == pytest.approx(result.curve["val_loss"].min(), rel=1e-3, abs=1e-6)
@@ -169,7 +170,7 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Any, Any])
     assert (card["architecture"], card["image_px"]) == ("test_resnet", 32)
     assert card["as_built"] == "test_resnet, 0.4 M parameters, at 32 px, scratch"
     assert card["trained_on"] == {"data": "embedded", "train": 16, "val": 8, "seed": 0}
-    assert ImageSettings.model_validate(card["settings"]) == tiny.settings()
+    assert ClassifierSettings.model_validate(card["settings"]) == tiny.settings()
     assert set(result.cost) == {"parameters", "layers", "megabytes", "train_seconds", "epochs", "best_epoch", "ms_an_image",
                                 "device"}  # fmt: skip
     assert result.cost["megabytes"] == round((folder / "weights.safetensors").stat().st_size / 1e6, 3)
@@ -191,9 +192,9 @@ def test_as_built_names_what_was_slimmed() -> None:
 def test_predictions_do_not_depend_on_the_batch_the_order_or_the_label(model: tuple[Path, Any, Any]) -> None:
     folder, job, _ = model
     table = pd.concat([job.val, job.train], ignore_index=True)
-    whole = image.predict(folder, table, job.root, 64).set_index(["sample_id", "label"])["score"]
+    whole = predict(image.load(folder), table, job.root, 64).set_index(["sample_id", "label"])["score"]
     backwards = table.iloc[::-1].assign(label="never seen")
-    again = image.predict(folder, backwards, job.root, 1)
+    again = predict(image.load(folder), backwards, job.root, 1)
     assert again["sample_id"].tolist()[::2] == backwards["sample_id"].tolist()
     again = again.set_index(["sample_id", "label"])["score"]
     assert (again.loc[whole.index] - whole).abs().max() < 1e-5
@@ -201,7 +202,7 @@ def test_predictions_do_not_depend_on_the_batch_the_order_or_the_label(model: tu
 
 def test_no_pictures_no_predictions(model: tuple[Path, Any, Any]) -> None:
     folder, job, _ = model
-    predictions = image.predict(folder, job.val.iloc[:0], job.root)
+    predictions = predict(image.load(folder), job.val.iloc[:0], job.root)
     assert list(predictions.columns) == list(PREDICTIONS.columns)
     assert len(predictions) == 0
 
@@ -209,13 +210,13 @@ def test_no_pictures_no_predictions(model: tuple[Path, Any, Any]) -> None:
 def test_the_caller_s_generator_is_not_needed_and_dropout_is_off(tmp_path: Path) -> None:
     alexnet = tiny.settings(architecture="torchvision/alexnet", options={"width": 0.05}, image_px=64, epochs=1)
     folder, job, _ = trained(tmp_path, alexnet)
-    one, two = (image.predict(folder, job.val, job.root)["score"].tolist() for _ in range(2))
+    one, two = (predict(image.load(folder), job.val, job.root)["score"].tolist() for _ in range(2))
     assert one == two
 
 
 def test_fault_59_a_missing_or_strange_prediction_is_refused(model: tuple[Path, Any, Any]) -> None:
     folder, job, _ = model
-    predictions = image.predict(folder, job.val, job.root)
+    predictions = predict(image.load(folder), job.val, job.root)
     with pytest.raises(DataError, match="1 of 9 pictures have no prediction"):
         check_predictions(predictions, pd.concat([job.val["sample_id"], pd.Series(["v99"])]))
     with pytest.raises(DataError, match="2 predictions no picture"):
@@ -230,7 +231,7 @@ def test_a_picture_altered_since_clean_stops_training_and_prediction(tmp_path: P
     folder, job, _ = trained(tmp_path)
     (job.root / "v03.png").write_bytes((job.root / "v01.png").read_bytes())  # a good picture, but another
     with pytest.raises(DataError, match=r"v03\.png: altered since it was cleaned"):
-        image.predict(folder, job.val, job.root)
+        predict(image.load(folder), job.val, job.root)
     again = replace(job, work=tmp_path / "again")
     with pytest.raises(DataError, match=r"v03\.png: altered since it was cleaned"):
         image.train(tiny.settings(), again)
@@ -247,7 +248,7 @@ def test_fault_55_a_flipped_bit_is_a_sha256_mismatch(copied: tuple[Path, Any], n
     data[-3] ^= 1
     (folder / name).write_bytes(data)
     with pytest.raises(DataError) as raised:
-        image.predict(folder, job.val, job.root)
+        predict(image.load(folder), job.val, job.root)
     assert f"{name}: altered: sha256 {sha256_file(folder / name)}, {before} when it was written" in str(raised.value)
 
 
@@ -259,10 +260,10 @@ def test_fault_54_truncated_weights_are_refused(copied: tuple[Path, Any], left: 
     cut = int(left * len(data)) if isinstance(left, float) else left
     path.write_bytes(data[:cut])
     with pytest.raises(DataError, match=rf"weights\.safetensors: {cut} bytes, {len(data)} when it was written"):
-        image.predict(folder, job.val, job.root)
+        predict(image.load(folder), job.val, job.root)
     write_manifest(folder)  # and even where somebody has signed it
     with pytest.raises(DataError, match=r"weights\.safetensors: refused: damaged"):
-        image.predict(folder, job.val, job.root)
+        predict(image.load(folder), job.val, job.root)
 
 
 def test_fault_53_a_pickle_named_weights_is_refused_without_effect(copied: tuple[Path, Any], tmp_path: Path) -> None:
@@ -276,7 +277,7 @@ def test_fault_53_a_pickle_named_weights_is_refused_without_effect(copied: tuple
     torch.save({"fc.weight": Hostile()}, folder / "weights.safetensors")
     write_manifest(folder)
     with pytest.raises(DataError, match=r"weights\.safetensors: refused"):
-        image.predict(folder, job.val, job.root)
+        predict(image.load(folder), job.val, job.root)
     assert not trace.exists()
 
 
@@ -302,7 +303,7 @@ def test_fault_56_another_shape_is_named_both_ways(copied: tuple[Path, Any], cha
     write_json(folder / "model.json", card)
     write_manifest(folder)
     with pytest.raises(DataError, match=message):
-        image.predict(folder, job.val, job.root)
+        predict(image.load(folder), job.val, job.root)
 
 
 # --- what does not fit -------------------------------------------------------------------------------------------------
@@ -328,7 +329,7 @@ def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, changes: d
 def test_an_unknown_architecture_is_refused_when_the_settings_are_read(architecture: str, close: str) -> None:
     params = {"models": {"m": tiny.settings().model_dump() | {"architecture": architecture}}}
     with pytest.raises(DataError) as raised:
-        section("models.m", ImageSettings, params)
+        section("models.m", ClassifierSettings, params)
     assert f"params.yaml: models.m.architecture: given {architecture!r}: no architecture `{architecture}` in timm" in str(
         raised.value
     )
@@ -345,7 +346,7 @@ def test_a_transformer_takes_the_size_that_it_is_built_for(tmp_path: Path) -> No
 def test_a_bad_init_is_refused_with_the_allowed_forms(init: str) -> None:
     params = {"models": {"m": tiny.settings().model_dump() | {"init": init}}}
     with pytest.raises(DataError) as raised:
-        section("models.m", ImageSettings, params)
+        section("models.m", ClassifierSettings, params)
     assert str(raised.value) == (
         f"params.yaml: models.m.init: given {init!r}: allowed: scratch, imagenet, pretrained, file:<path>, model:<name>"
     )
@@ -361,7 +362,7 @@ def test_a_good_init_is_taken(init: str) -> None:
 def test_an_unknown_family_lists_those_that_there_are() -> None:
     with pytest.raises(DataError, match="no model family `imge`. There is: .*image"):
         family("imge")
-    assert family("image").SETTINGS is ImageSettings
+    assert family("image").SETTINGS is ClassifierSettings
 
 
 # --- starting weights, through training --------------------------------------------------------------------------------

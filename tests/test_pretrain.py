@@ -10,8 +10,8 @@ import pytest
 
 from stages import pretrain
 from stages.files import DataError, check_manifest, read_json, seed_from
-from stages.loading import read_picture
 from stages.networks import Job, Trained
+from stages.pictures import read_picture
 from stages.pretrain import Drawn
 from stages.settings import Record
 

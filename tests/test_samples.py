@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stages.files import DataError, write_json
-from stages.loading import read_picture
+from stages.pictures import read_picture
 from stages.samples import (
     BOX_COLUMNS,
     BOXES,

@@ -20,6 +20,7 @@ from stages import train
 from stages.classifier import Classifier
 from stages.command import run
 from stages.files import DataError, check_manifest, new_folder, sha256_file, write_manifest
+from stages.inference import predict
 from stages.networks import image
 from stages.predictions import PREDICTIONS, TABLE, box_rows
 from stages.samples import Samples, read_samples
@@ -153,7 +154,7 @@ def test_every_part_but_train_is_predicted_by_the_model_that_is_left(project: Pa
     assert found["sample_id"].unique().tolist() == ids
     samples = read_samples(project / "clean")
     rows = samples.pictures[samples.pictures["sample_id"].isin(ids)].reset_index(drop=True)
-    pd.testing.assert_frame_equal(found, image.predict(project / "models/m", rows, samples.root), check_dtype=False)
+    pd.testing.assert_frame_equal(found, predict(image.load(project / "models/m"), rows, samples.root), check_dtype=False)
 
 
 def test_fault_59_a_missing_prediction_is_refused_and_the_earlier_ones_stay(
@@ -162,14 +163,12 @@ def test_fault_59_a_missing_prediction_is_refused_and_the_earlier_ones_stay(
     ids = score_also(project)
     train_here(monkeypatch)
     before = {path: path.read_bytes() for path in PREDICTED.iterdir()}
-    whole = image.predict
-
-    def one_short(*given: Any) -> pd.DataFrame:
-        found = whole(*given)
+    def one_short(*given: Any, **named: Any) -> pd.DataFrame:
+        found = predict(*given, **named)
         return found[found["sample_id"] != ids[3]]
 
     with monkeypatch.context() as patch:
-        patch.setattr(image, "predict", one_short)
+        patch.setattr(train, "predict", one_short)
         with pytest.raises(DataError, match=rf"1 of 12 pictures have no prediction \(\['{ids[3]}'\]\)"):
             train_here(monkeypatch)
     assert {path: path.read_bytes() for path in PREDICTED.iterdir()} == before
@@ -183,11 +182,11 @@ def test_predicting_that_broke_off_is_taken_up_without_training_again(
     unbroken = {path: path.read_bytes() for name in ("models/m", PREDICTED) for path in Path(name).iterdir()}
     curve = Path("m.curve.csv").read_text()
 
-    def broken(*given: Any) -> pd.DataFrame:
+    def broken(*_: Any, **named: Any) -> pd.DataFrame:
         raise DataError("broken off")
 
     with monkeypatch.context() as patch:
-        patch.setattr(image, "predict", broken)
+        patch.setattr(train, "predict", broken)
         with pytest.raises(DataError, match="broken off"):
             train_here(monkeypatch)
     assert list(Path(".work").rglob("last.ckpt")), "the state is kept until all is done"
@@ -209,21 +208,20 @@ def test_needs_that_are_predictions_are_handed_to_the_family_as_boxes(
     with new_folder(project / "boxes") as folder:
         found.to_parquet(folder / TABLE, index=False)
     given: list[Any] = []
-    whole = image.predict
 
-    def predict(*words: Any) -> pd.DataFrame:
-        given.append(words)
-        return whole(*words)
+    def remembered(*words: Any, **named: Any) -> pd.DataFrame:
+        given.append((*words, named))
+        return predict(*words, **named)
 
-    monkeypatch.setattr(image, "predict", predict)
+    monkeypatch.setattr(train, "predict", remembered)
     train_here(monkeypatch, *arguments(needs=needs))
-    ((folder, pictures, root, _, boxes),) = given  # every part in one call
-    assert (folder, root) == (Path("models/m"), project / "pictures")
+    ((_network, pictures, root, named),) = given  # every part in one call
+    assert root == project / "pictures"
     assert pictures["sample_id"].tolist() == ids
     if needs == "boxes":
-        pd.testing.assert_frame_equal(boxes, found, check_dtype=False)
+        pd.testing.assert_frame_equal(named["boxes"], found, check_dtype=False)
     else:
-        assert boxes is None
+        assert named["boxes"] is None
 
 
 # --- several processes -------------------------------------------------------------------------------------------------
@@ -265,7 +263,9 @@ def test_two_processes_train_one_model(project: Path) -> None:
 
     samples = read_samples(project / "clean")
     val = samples.pictures.iloc[16:]
-    wide = image.predict(project / "models/m", val, samples.root).pivot(index="sample_id", columns="label", values="score")
+    wide = predict(image.load(project / "models/m"), val, samples.root).pivot(
+        index="sample_id", columns="label", values="score"
+    )
     right = [wide.loc[sample_id, label] for sample_id, label in zip(val["sample_id"], val["label"], strict=True)]
     loss = -sum(math.log(score) for score in right) / len(right)
     assert loss == pytest.approx(curve["val_loss"].min(), rel=1e-4), "both halves of the 8 pictures are in the figure"

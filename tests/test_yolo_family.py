@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stages.files import DataError, sha256_file, write_manifest
-from stages.loading import LostPicture
+from stages.inference import predict
 from stages.networks import Job, yolo
-from stages.networks.yolo import prediction, training
+from stages.networks.yolo import training
 from stages.networks.yolo.network import ARCHITECTURES, YoloSettings, build, describe, initialise
+from stages.pictures import LostPicture
 from stages.predictions import check_predictions
 from stages.samples import BOX_COLUMNS, BOXES, EMPTY
 from stages.settings import section
@@ -117,7 +116,7 @@ def test_a_model_that_started_from_published_weights_is_saved_and_loaded(tmp_pat
     given_job = job(tmp_path)
     folder = trained(given_job, settings(scale=None, init=f"file:{NV5}", epochs=1))
     assert json.loads((folder / "model.json").read_text())["head_width"] == 80
-    check_predictions(yolo.predict(folder, given_job.val, given_job.root), given_job.val["sample_id"])
+    check_predictions(predict(yolo.load(folder), given_job.val, given_job.root), given_job.val["sample_id"])
 
 
 @pytest.mark.skipif(not NV5.is_file(), reason="no shared weights here")
@@ -170,7 +169,7 @@ def test_a_training_leaves_all_that_prediction_needs(tmp_path: Path) -> None:
     assert list(result.curve["epoch"]) == [0, 1] and result.curve["val_loss"].gt(0).all()
     assert result.cost["epochs"] == 2 and result.cost["parameters"] > 0 and result.cost["ms_an_image"] > 0
     assert sum(t.numel() for t in safetensors.torch.load_file(given_job.out / "weights.safetensors").values()) > 1e5
-    found = yolo.predict(given_job.out, given_job.val, given_job.root, 4)
+    found = predict(yolo.load(given_job.out), given_job.val, given_job.root, 4)
     check_predictions(found, given_job.val["sample_id"])
     assert {path.name: sha256_file(path) for path in given_job.root.iterdir()} == before  # fault 45
 
@@ -179,7 +178,7 @@ def test_a_training_leaves_all_that_prediction_needs(tmp_path: Path) -> None:
 def test_it_learns_to_find_rectangles(tmp_path: Path) -> None:
     given_job = job(tmp_path, train=48, val=10)
     made = settings(epochs=50, patience=50, scale=[0.33, 0.25])
-    found = yolo.predict(trained(given_job, made), given_job.val, given_job.root)
+    found = predict(yolo.load(trained(given_job, made)), given_job.val, given_job.root)
     best = found.drop_duplicates("sample_id").merge(given_job.boxes, on="sample_id", suffixes=("", "_true"))
     assert (best["label"] == best["label_true"]).mean() >= 0.75
     apart = np.abs(best[BOX_COLUMNS].to_numpy() - best[[f"{name}_true" for name in BOX_COLUMNS]].to_numpy()).mean(axis=1)
@@ -333,19 +332,8 @@ def test_a_pretraining_is_a_start(tmp_path: Path) -> None:
 # --- prediction --------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 6000), st.integers(1, 6000), st.sampled_from([64, 96, 320, 608]))
-def test_a_fitted_picture_keeps_its_shape_and_fills_whole_strides(width: int, height: int, side: int) -> None:
-    fitted = prediction.fitted(width, height, side)
-    assert max(fitted) == side and min(fitted) >= 1
-    row = pd.DataFrame([{"width_px": width, "height_px": height, "sample_id": "a", "path": "a", "sha256": ""}])
-    data = prediction.Padded(row, Path(), side)
-    assert all(shape % 32 == 0 and 0 <= shape - own < 32 for shape, own in zip(data.shapes[0], data.fitted[0], strict=True))
-    left, top = data.margins(0)
-    assert left + fitted[0] <= data.shapes[0][0] and top + fitted[1] <= data.shapes[0][1]
-
-
 @pytest.mark.parametrize(("width", "height"), [(200, 100), (100, 200), (64, 64), (5000, 40), (37, 23)])
-def test_boxes_come_back_in_px_of_the_picture(tmp_path: Path, width: int, height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boxes_come_back_in_px_of_the_picture(tmp_path: Path, width: int, height: int) -> None:
     """A white rectangle is found by its brightness in the padded batch: what comes back is where it was drawn."""
     rgb = np.full((height, width, 3), 20, np.uint8)
     x, y, right, bottom = width // 4, height // 4, width // 2, max(height // 4 + 1, 3 * height // 4)
@@ -353,12 +341,17 @@ def test_boxes_come_back_in_px_of_the_picture(tmp_path: Path, width: int, height
     pictures = tiny.table(tmp_path / "p", {"a": ("blue", rgb)})
     folder = trained(job(tmp_path), settings(epochs=1))
 
-    def bright(network: Any, batch: torch.Tensor, _settings: Any) -> list[torch.Tensor]:
-        rows, columns = np.where(batch[0, ..., 0].numpy() > 137)
-        return [torch.tensor([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 0.9, 0]], dtype=torch.float32)]
+    class Bright(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.nothing = torch.nn.Parameter(torch.zeros(1))  # says which device it is on
 
-    monkeypatch.setattr(prediction, "detect", bright)
-    found = yolo.predict(folder, pictures, tmp_path / "p")
+        def forward(self, batch: torch.Tensor) -> list[np.ndarray]:
+            rows, columns = np.where(batch[0, ..., 0].numpy() > 137)
+            return [np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 0.9, 0]])]
+
+    network = replace(yolo.load(folder), module=Bright(), finish=lambda boxes: boxes)
+    found = predict(network, pictures, tmp_path / "p")
     px = max(1.0, max(width, height) / 64)  # of the picture, in one of the batch
     assert np.abs(found[BOX_COLUMNS].to_numpy()[0] - [x, y, right, bottom]).max() <= px
     assert found["label"].tolist() == ["blue"]
@@ -370,12 +363,12 @@ def test_pictures_of_all_shapes_in_one_call_and_none_is_missing(tmp_path: Path) 
         tmp_path / "p", {f"s{i}": ("blue", np.full((h, w, 3), 99, np.uint8)) for i, (h, w) in enumerate(shapes)}
     )
     folder = trained(job(tmp_path), settings(epochs=1))
-    found = yolo.predict(folder, pictures, tmp_path / "p", 2)
+    found = predict(yolo.load(folder), pictures, tmp_path / "p", 2)
     check_predictions(found, pictures["sample_id"])
     assert found["sample_id"].drop_duplicates().tolist() == pictures["sample_id"].tolist()
     some = found.dropna().merge(pictures, on="sample_id")
     assert (some["x_max_px"] <= some["width_px"]).all() and (some["y_max_px"] <= some["height_px"]).all()
-    assert yolo.predict(folder, pictures[:0], tmp_path / "p").empty
+    assert predict(yolo.load(folder), pictures[:0], tmp_path / "p").empty
 
 
 def test_altered_weights_are_refused(tmp_path: Path) -> None:
@@ -385,7 +378,7 @@ def test_altered_weights_are_refused(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(DataError, match=r"weights\.safetensors: altered"):
-        yolo.predict(folder, given_job.val, given_job.root)
+        predict(yolo.load(folder), given_job.val, given_job.root)
 
 
 # --- what it keeps from ------------------------------------------------------------------------------------------------
@@ -399,7 +392,7 @@ sys.path.insert(0, sys.argv[1])
 from tests import test_yolo_family as t
 folder = t.trained(t.job(Path("here")), t.settings(epochs=1))
 given = t.job(Path("here"))
-t.yolo.predict(folder, given.val, given.root)
+t.predict(t.yolo.load(folder), given.val, given.root)
 """
 
 

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from stages.classifier import ClassifierSettings
 from stages.files import write_json, write_manifest
 from stages.networks import Job
-from stages.networks.image import ImageSettings
 from stages.samples import BOX_COLUMNS, BOXES, PARTS_CSV, check_tables
 
 # Networks this small are slower on two threads than on one, and far slower beside other test processes.
@@ -66,12 +66,12 @@ def two_colours(root: Path, count: int, side_px: int = 32, prefix: str = "p", se
     )
 
 
-def settings(**changes: Any) -> ImageSettings:
+def settings(**changes: Any) -> ClassifierSettings:
     """A training of under a second: the tiniest ResNet of timm, 32 px, no loader processes."""
     values: dict[str, Any] = {
         "architecture": "test_resnet", "image_px": 32, "epochs": 2, "batch_size": 8, "learning_rate": 0.003, "workers": 0,
     }  # fmt: skip
-    return ImageSettings.model_validate(values | changes)
+    return ClassifierSettings.model_validate(values | changes)
 
 
 def no_boxes() -> pd.DataFrame:

@@ -2,9 +2,7 @@
 
     SETTINGS                                     its record of settings
     train(settings, job) -> Trained              trains and leaves weights and model.json in `job.out`
-    predict(folder, pictures, root, batch_size, boxes) -> predictions     as `stages.predictions` describes
-
-`boxes` is None, or the predictions of a detector for the same pictures: only a family that looks into boxes wants them.
+    load(folder) -> Network                      the trained model in use, for `stages.inference`
 
 Families are imported only when asked for: torch takes seconds.
 """
@@ -35,7 +33,7 @@ class Job:
     seed: int
     work: Path  # resume state of this very job; kept over a kill, removed when training ends
     models: Path  # where other trained models lie, for `init: model:<name>`
-    needs: Path  # what the entry's `needs` names: a pretraining's folder, for `init: pretrained`
+    needs: Path  # what the entry's `needs` names: a pretraining's folder, a detector's predictions, or nothing of use
     out: Path  # an empty folder to fill
 
 
@@ -48,7 +46,7 @@ class Trained:
 class Family(Protocol):
     SETTINGS: type[Record]
     train: Callable[[Any, Job], Trained]
-    predict: Callable[[Path, pd.DataFrame, Path, int, pd.DataFrame | None], pd.DataFrame]
+    load: Callable[[Path], Any]  # a stages.inference.Network; to say so here would import torch
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Letters: B pictures of a batch, P picture side in px, N boxes of a picture, A an
 
 import difflib
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,17 +19,19 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
+from torchvision.ops import batched_nms, remove_small_boxes
 
 from stages import backbones, cost
 from stages.classifier import Normalise
 from stages.files import DataError, read_json, require_manifest, seed_from, sha256_file, write_json
 from stages.fit import FitSettings, fit, optimizers, require_finite
 from stages.geometry import Boxes, area, clip, rescale, warp
+from stages.inference import Found, Network, device
 from stages.loading import LoadSettings, Pictures, augmented, loader
 from stages.networks import Job, Trained, read_card
-from stages.predictions import box_rows
+from stages.predictions import BOX
 from stages.samples import BOX_COLUMNS, EMPTY, located
+from stages.views import squeezed
 
 with warnings.catch_warnings(action="ignore", category=FutureWarning):  # effdet scripts its matcher as it is imported
     import effdet
@@ -220,8 +223,7 @@ class Detector(lightning.LightningModule):
         self.anchors = Anchors.from_config(network.config)
         self.labeler = AnchorLabeler(self.anchors, network.config.num_classes)
         self.loss = DetectionLoss(network.config)
-        mean, std = (network.config.get(name) for name in ("mean", "std"))  # written down where they are not ImageNet's
-        self.normalise = Normalise(tuple(mean or backbones.IMAGENET_MEAN), tuple(std or backbones.IMAGENET_STD))
+        self.normalise = _normalise(network)
 
     def forward(self, pictures: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """uint8 (B, P, P, 3) -> for each level the class logits (B, 9 C, H, W) and the boxes as offsets (B, 9 * 4, H, W)."""
@@ -247,14 +249,31 @@ class Detector(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         return optimizers(self.trainer, self.network, self.settings)
 
-    def detect(self, pictures: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """uint8 (B, P, P, 3) -> for each picture boxes (N, 4) xyxy in px of P, scores and class indices (N,); surest first."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            classes, boxes = self(pictures)
+
+class Answering(nn.Module):
+    """uint8 (B, P, P, 3) -> scores (B, A, C) and boxes (B, A, 4), xyxy in px of P, of every anchor."""
+
+    def __init__(self, network: Any, image_px: int) -> None:
+        super().__init__()
+        self.network, self.normalise, self.image_px = network, _normalise(network), image_px
+        self.anchors = Anchors.from_config(network.config)
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        classes, offsets = self.network(self.normalise(pictures))
         scores = _by_anchor(classes, self.network.config.num_classes).sigmoid()
-        return [
-            _suppressed(*pair, self.anchors.boxes, self.settings) for pair in zip(scores, _by_anchor(boxes, 4), strict=True)
-        ]
+        anchors = self.anchors.boxes.repeat(len(pictures), 1)
+        boxes = decode_box_outputs(_by_anchor(offsets, 4).reshape(-1, 4), anchors, output_xyxy=True)
+        return scores, boxes.reshape(*scores.shape[:2], 4).clamp(0, self.image_px)
+
+
+def finish(outputs: tuple[Tensor, Tensor], settings: EfficientDetSettings) -> list[Found]:
+    """What `Answering` gives -> for each picture boxes (N, 6): xyxy in px of P, score, class; the surest first."""
+    return [_suppressed(*pair, settings).double().cpu().numpy() for pair in zip(*outputs, strict=True)]
+
+
+def _normalise(network: Any) -> Normalise:
+    mean, std = (network.config.get(name) for name in ("mean", "std"))  # written down where they are not ImageNet's
+    return Normalise(tuple(mean or backbones.IMAGENET_MEAN), tuple(std or backbones.IMAGENET_STD))
 
 
 def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
@@ -262,20 +281,16 @@ def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
     return torch.cat([level.permute(0, 2, 3, 1).reshape(len(level), -1, values) for level in levels], 1).float()
 
 
-def _suppressed(
-    scores: Tensor, offsets: Tensor, anchors: Tensor, settings: EfficientDetSettings
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores (A, C) and offsets (A, 4) of one picture -> its boxes, as `Detector.detect` gives them."""
+def _suppressed(scores: Tensor, boxes: Tensor, settings: EfficientDetSettings) -> Tensor:
+    """Scores (A, C) and boxes (A, 4) of one picture -> what is kept, (N, 6)."""
     anchor, label = torch.where(scores >= settings.score_floor)
     best = scores[anchor, label].topk(min(_CANDIDATES, len(anchor))).indices
     anchor, label = anchor[best], label[best]
-    boxes = decode_box_outputs(offsets[anchor], anchors[anchor], output_xyxy=True)
-    boxes = clip_boxes_to_image(boxes, (settings.image_px, settings.image_px))
-    inside = remove_small_boxes(boxes, 1e-3)  # clipping leaves nothing of those that lie outside
-    boxes, anchor, label = boxes[inside], anchor[inside], label[inside]
+    inside = remove_small_boxes(boxes[anchor], 1e-3)  # clipping leaves nothing of those that lie outside
+    anchor, label = anchor[inside], label[inside]
     found = scores[anchor, label]
-    kept = batched_nms(boxes, found, label, settings.nms_iou)[: settings.max_boxes]
-    return boxes[kept], found[kept], label[kept]
+    kept = batched_nms(boxes[anchor], found, label, settings.nms_iou)[: settings.max_boxes]
+    return torch.cat([boxes[anchor[kept]], found[kept, None], label[kept, None]], 1)
 
 
 def prepared(settings: EfficientDetSettings, job: Job) -> tuple[list[str], BoxedPictures, BoxedPictures, dict[str, int]]:
@@ -305,7 +320,7 @@ def prepared(settings: EfficientDetSettings, job: Job) -> tuple[list[str], Boxed
 
 
 def train(settings: EfficientDetSettings, job: Job) -> Trained:
-    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `predict` needs."""
+    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `load` needs."""
     classes, train_set, val_set, left_out = prepared(settings, job)
     without_boxes = [label for label in job.classes if label not in (*classes, EMPTY)]
     if without_boxes:
@@ -346,41 +361,30 @@ def train(settings: EfficientDetSettings, job: Job) -> Trained:
     }
     write_json(job.out / "model.json", card)
     network.load_state_dict(best)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    module, picture = module.eval().to(device), val_set[0, 0][0][None].to(device)
-    return Trained(cost.measured(network, weights, facts, lambda: module.detect(picture)), curve)
+    answering, picture = Answering(network, settings.image_px).eval().to(device()), val_set[0, 0][0][None].to(device())
+
+    def answer() -> None:  # as in use
+        with torch.autocast(device(), torch.bfloat16, enabled=device() == "cuda"):
+            finish(answering(picture), settings)
+
+    return Trained(cost.measured(network, weights, facts, answer), curve)
 
 
-# --- prediction --------------------------------------------------------------------------------------------------------
+# --- in use ------------------------------------------------------------------------------------------------------------
 
 
-def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """A trained network in evaluation mode and its model.json. Altered or truncated files are refused by their sha256."""
+def load(folder: Path) -> Network:
+    """A trained network in use. Altered or truncated files are refused by their sha256."""
     card = read_card(folder)
+    settings = EfficientDetSettings.model_validate(card["settings"])
     network = build(card["variant"], card["options"], len(card["classes"]) - 1, card["image_px"])
     backbones.load_exactly(network, folder / "weights.safetensors", card["as_built"])
-    return network.eval(), card
-
-
-@torch.inference_mode()
-def predict(
-    folder: Path, pictures: pd.DataFrame, root: Path, batch_size: int = 64, boxes: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    """The boxes found in every picture: a predictions table of task `box`, in the pictures' order, the surest first."""
-    network, card = load(folder)
-    *classes, _empty = card["classes"]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    settings = EfficientDetSettings.model_validate(card["settings"] | {"cache_gb": 0.0, "workers": None})
-    module = Detector(network, settings, []).to(device).eval()
-    data = Pictures(pictures, root, tuple(classes), settings, seed=0, training=False)
-    found: list[pd.DataFrame] = []
-    for batch, _targets, items in loader(data, batch_size):
-        for item, (boxes_px, scores, labels) in zip(items.tolist(), module.detect(batch.to(device)), strict=True):
-            width_px, height_px = data.sizes[item]
-            side_px = settings.image_px
-            at_full_size = rescale(boxes_px.cpu().numpy(), width_px / side_px, height_px / side_px)
-            rows = pd.DataFrame(clip(at_full_size, width_px, height_px), columns=BOX_COLUMNS)
-            named = [classes[label] for label in labels.tolist()]
-            found.append(rows.assign(sample_id=data.ids[item], label=named, score=scores.cpu().numpy()))
-    none = pd.DataFrame(columns=["sample_id", "label", "score", *BOX_COLUMNS])
-    return box_rows(pd.concat(found, ignore_index=True) if found else none, pictures["sample_id"])
+    return Network(
+        card,
+        BOX,
+        tuple(card["classes"][:-1]),
+        Answering(network.to(memory_format=torch.channels_last), card["image_px"]).eval().to(device()),
+        partial(finish, settings=settings),
+        lambda _width_px, _height_px: squeezed(card["image_px"]),
+        half=True,
+    )

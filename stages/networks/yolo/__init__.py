@@ -7,7 +7,7 @@ file of the data set. It is kept from the network, runs none of its integrations
 
     network.py      the settings, the networks by name, starting weights
     training.py     Ultralytics' trainer on a Job
-    prediction.py   boxes of pictures
+    prediction.py   a trained network in use
 """
 
 import copy
@@ -33,19 +33,20 @@ Image.open = _open  # Ultralytics' own would install a package for every file th
 
 from stages import cost
 from stages.files import DataError, seed_from, write_json
+from stages.inference import device
 from stages.networks import Job, Trained
 from stages.networks.yolo.network import YoloSettings, build, describe, initialise, set_norm_momentum, width_of_head
-from stages.networks.yolo.prediction import detect, predict
+from stages.networks.yolo.prediction import Detector, finish, load
 from stages.networks.yolo.training import BEST, Trainer, read_state
 from stages.samples import EMPTY, located
 
-__all__ = ["SETTINGS", "predict", "train"]
+__all__ = ["SETTINGS", "load", "train"]
 
 SETTINGS = YoloSettings
 
 
 def train(settings: YoloSettings, job: Job) -> Trained:
-    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `predict` needs."""
+    """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `load` needs."""
     in_train = set(job.boxes.loc[job.boxes["sample_id"].isin(job.train["sample_id"]), "label"])
     classes = sorted(in_train)
     pictures, boxes = located(job.train, job.boxes, classes)
@@ -103,9 +104,7 @@ def train(settings: YoloSettings, job: Job) -> Trained:
         "epochs": len(state["rows"]),
         "best_epoch": state["stopper"]["best_epoch"] - 1,
     }
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    fused = copy.deepcopy(network).eval().fuse(verbose=False).to(device)  # as `predict` has it
-    picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device)
-    return Trained(
-        cost.measured(network, weights, facts, lambda: detect(fused, picture, settings)), pd.DataFrame(state["rows"])
-    )
+    detector = Detector(copy.deepcopy(network)).to(device())
+    picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device())
+    measured = cost.measured(network, weights, facts, lambda: finish(detector(picture), settings))
+    return Trained(measured, pd.DataFrame(state["rows"]))

@@ -61,9 +61,8 @@ class YoloSettings(Record):
     @classmethod
     def _whole_strides(cls, side_px: int) -> int:
         if side_px % STRIDE_PX:
-            raise ValueError(
-                f"should be a multiple of {STRIDE_PX}: {side_px // STRIDE_PX * STRIDE_PX} or {-(-side_px // 32) * 32}"
-            )
+            below = side_px // STRIDE_PX * STRIDE_PX
+            raise ValueError(f"should be a multiple of {STRIDE_PX}: {below} or {below + STRIDE_PX}")
         return side_px
 
     @field_validator("ultralytics")

@@ -26,9 +26,10 @@ from stages.files import DataError, seed_from
 from stages.loading import loader_workers
 from stages.networks import Job
 from stages.networks.yolo.network import YoloSettings
-from stages.networks.yolo.prediction import FOREVER_S, read_fitted
-from stages.pictures import RGB
+from stages.networks.yolo.prediction import FOREVER_S
+from stages.pictures import RGB, read_picture, resize
 from stages.samples import BOX_COLUMNS, located
+from stages.views import fitted
 
 LAST, BEST = "last.pt", "best.safetensors"
 
@@ -102,7 +103,8 @@ class Boxed(YOLODataset):
         row = self.rows[self.im_files[i]]
         rgb = self.kept.get(row.sample_id)
         if rgb is None:
-            rgb = read_fitted(self.root, row, self.side_px)
+            width, height = fitted(row.width_px, row.height_px, self.side_px)
+            rgb = resize(read_picture(self.root / row.path, row.sha256, min(width, height)), width, height)
             if self.keep:
                 self.kept[row.sample_id] = rgb
         return np.ascontiguousarray(rgb[..., ::-1]), (row.height_px, row.width_px), rgb.shape[:2]
