@@ -3,7 +3,7 @@
 The format: https://lila.science/megadetector-output-format, as MegaDetector, AddaxAI, Timelapse and SpeciesNet exchange it.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from stages import geometry
 from stages.files import DataError, read_json
+from stages.geometry import Boxes
 from stages.samples import BOX_COLUMNS
 
 ANIMAL = "animal"  # what MegaDetector calls it; the others are person and vehicle
@@ -84,6 +85,39 @@ def read_boxes(path: Path, pictures: pd.DataFrame) -> pd.DataFrame:
     return table[geometry.area(table[BOX_COLUMNS].to_numpy()) > 0].reset_index(drop=True)
 
 
+class Detections:
+    """The boxes that a MegaDetector JSON holds for a user's files, matched as `read_boxes` does, one file at a time."""
+
+    def __init__(self, path: Path, files: list[str]) -> None:
+        """Raises DataError for what breaks the format, and where it holds none of `files`."""
+        results = _parse(path)
+        self._path, self._images = path, results.images
+        self._categories = {category: number for number, category in enumerate(results.detection_categories)}
+        self.labels = tuple(results.detection_categories.values())
+        self._places = _places(files, [image.file.replace("\\", "/") for image in results.images])
+        if not self._places:
+            known = ", ".join(image.file for image in results.images[:3]) or "none"
+            raise DataError(
+                f"{path}: it holds none of the files given. Its files: {known}, ...; yours: {', '.join(files[:3])}, ..."
+            )
+
+    def of(self, file: str) -> Boxes:
+        """(N, 6): xyxy as shares of the sides, score, number of the category. Raises DataError where there is no answer."""
+        places = self._places.get(file, [])
+        if len(places) != 1:
+            raise DataError(f"{self._path.name} holds {'several that may be it' if places else 'no such file'}")
+        image = self._images[places[0]]
+        if not image.predicted():
+            raise DataError(f"{self._path.name}: not predicted there: {image.failure or image.error or 'no `detections`'}")
+        rows = [
+            (*geometry.clip(geometry.xyxy_from_xywh(found.bbox), 1, 1), found.conf, self._categories[found.category])
+            for found in image.detections or ()
+            if found.category in self._categories  # the format has any other read as no detection
+        ]
+        boxes = np.array(rows, dtype=np.float64).reshape(-1, 6)
+        return boxes[geometry.area(boxes[:, :4]) > 0]
+
+
 def _parse(path: Path) -> _Results:
     document = read_json(path)
     try:
@@ -105,8 +139,9 @@ def _file_at(document: Any, location: tuple[Any, ...]) -> str:
     return str(image.get("file", "")) if isinstance(image, dict) else ""
 
 
-def _matched(path: Path, pictures: list[str], files: list[str]) -> dict[str, int]:
-    """{picture's path: index of its file}, each index once. Raises DataError for a picture with no file, or with several."""
+def _places(pictures: list[str], files: list[str]) -> dict[str, list[int]]:
+    """{picture's path: the indices of the files that it may be}: those of its path; else those where one path ends with the
+    other; else those of its name. More than one where that is not clear, also where another picture may be the same file."""
     same, by_name = defaultdict(list), defaultdict(list)
     for i, file in enumerate(files):
         same[file].append(i)
@@ -116,15 +151,20 @@ def _matched(path: Path, pictures: list[str], files: list[str]) -> dict[str, int
         named = by_name[picture.rpartition("/")[2]]
         ending = [i for i in named if f"/{picture}".endswith(f"/{files[i]}") or f"/{files[i]}".endswith(f"/{picture}")]
         matches[picture] = same[picture] or ending or named
-    missing = [picture for picture, found in matches.items() if not found]
-    if missing:
+    taken = Counter(i for found in matches.values() for i in found)
+    shared = {picture for picture, found in matches.items() if found and taken[found[0]] > 1}
+    return {picture: found * 2 if picture in shared else found for picture, found in matches.items() if found}
+
+
+def _matched(path: Path, pictures: list[str], files: list[str]) -> dict[str, int]:
+    """{picture's path: index of its file}, each index once. Raises DataError for a picture with no file, or with several."""
+    matches = _places(pictures, files)
+    if missing := [picture for picture in pictures if picture not in matches]:
         raise DataError(
             f"{path}: {len(missing)} of {len(pictures)} pictures are not in it, {missing[0]} for example: nothing is averaged "
             "over fewer. Run MegaDetector on all of them"
         )
-    taken = pd.Series([i for found in matches.values() for i in found]).value_counts()
-    unclear = [picture for picture, found in matches.items() if len(found) > 1 or taken[found[0]] > 1]
-    if unclear:
+    if unclear := [picture for picture, found in matches.items() if len(found) > 1]:
         raise DataError(
             f"{path}: {len(unclear)} of {len(pictures)} pictures have a file name that several share, {unclear[0]} for "
             "example: give the paths in it as they are in the samples table"

@@ -314,10 +314,22 @@ def test_table_a_row_without_path_or_label_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("header", "path"),
+    [("filepath,label", "a.jpg"), ("label;File", "a.jpg"), ("file,path,label", "b.jpg"), ("File_Name,label", "a.jpg")],
+)
+def test_table_takes_the_names_that_other_tools_give_the_path(tmp_path: Path, header: str, path: str) -> None:
+    mark = ";" if ";" in header else ","
+    cells = {"label": "deer", "path": "b.jpg"}
+    row = mark.join(cells.get(name.lower(), "a.jpg") for name in header.split(mark))
+    (tmp_path / "t.csv").write_text(f"{header}\n{row}\n")
+    assert adapter("table").read(tmp_path, {"t.csv", "a.jpg", "b.jpg"}, ()).pictures["file_name"].tolist() == [path]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,species\na,b\n", "no column label, path. Found: file, species."),
-        ("File;Species\na;b\n", "no column label, path. Found: File, Species."),
+        ("file,species\na,b\n", "no column label. Found: file, species."),
+        ("File;Species\na;b\n", "no column label. Found: File, Species."),
         ("path,kind\na,b\n", "no column label. Found: path, kind."),
         ("path,Lable \na,b\n", "no column label. Found: path, Lable. Did you mean `label` by `Lable`?"),
         (

@@ -1,9 +1,10 @@
 """A plain CSV that anyone can make: a row for each picture, or for each box.
 
-Columns: `path` and `label`; and where known `location`, `sequence`, `frame`, `captured_at`, `split`, and a box in pixels of
-the picture, `x_min`, `y_min`, `x_max`, `y_max`. A picture with several boxes has several rows, which agree on where it is
-from; what one of them leaves blank another may give. An empty picture has the label `empty` and no box. Other columns are
-left alone. Taken as spreadsheets write it: commas, semicolons or tabs between, capitals and spaces in the header.
+Columns: `path` (or `filepath`, `file_path`, `filename`, `file_name`, `file`) and `label`; and where known `location`,
+`sequence`, `frame`, `captured_at`, `split`, and a box in pixels of the picture, `x_min`, `y_min`, `x_max`, `y_max`. A picture
+with several boxes has several rows, which agree on where it is from; what one of them leaves blank another may give. An empty
+picture has the label `empty` and no box. Other columns are left alone. Taken as spreadsheets write it: commas, semicolons or
+tabs between, capitals and spaces in the header.
 """
 
 import csv
@@ -25,6 +26,7 @@ LICENCE = "the user's own data"
 URLS: tuple[str, ...] = ()
 _BOX = ["x_min", "y_min", "x_max", "y_max"]
 _NEEDED = ["label", "path"]
+_PATHS = ("filepath", "file_path", "filename", "file_name", "file")  # taken for `path` where there is none
 _COLUMNS = [*_NEEDED, "location", "sequence", "frame", "captured_at", "split", *_BOX]
 _AGREED = {"location": "location", "seq_id": "sequence", "given_split": "split"}  # of a picture, whatever the row
 
@@ -118,18 +120,21 @@ def _text(path: Path) -> str:
         raise DataError(f'{path}: line {line} is not UTF-8. Save it as "CSV UTF-8" in the spreadsheet program') from None
 
 
-def _name(cell: str) -> str:
-    return cell.strip().casefold()
+def _names(header: list[str]) -> list[str]:
+    names = [cell.strip().casefold() for cell in header]
+    if "path" not in names and (other := next((name for name in _PATHS if name in names), None)):
+        names[names.index(other)] = "path"
+    return names
 
 
 def _fit(header: str, separator: str) -> tuple[int, int]:
-    names = [_name(cell) for cell in next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])]
+    names = _names(next(csv.reader([header], delimiter=separator, skipinitialspace=True), []))
     return sum(name in _COLUMNS for name in names), len(names)
 
 
 def _places(path: Path, header: list[str]) -> dict[str, int]:
     """Where each known column stands. Raises DataError for one that is needed and not there, or there twice."""
-    names = [_name(cell) for cell in header]
+    names = _names(header)
     if twice := sorted({name for name in names if name in _COLUMNS and names.count(name) > 1}):
         raise DataError(f"{path}: several columns are named {', '.join(twice)}. Keep one")
     if missing := [column for column in _NEEDED if column not in names]:

@@ -1,0 +1,72 @@
+"""A user's own labels: how often a model was right on the files they name, by the tables of `evaluate`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stages import evaluate
+from stages.clean import CleanSettings, clean
+from stages.datasets import Raw, adapter
+from stages.evaluate import EvaluateSettings, headline, rounded, write_tables
+from stages.files import DataError, new_file, write_json
+from stages.inference import threads
+from stages.media import File
+from stages.samples import TEST, Samples
+from stages.verdicts import Rules, predicted
+
+
+def read(path: Path) -> Raw:
+    """The rows of a CSV (stages/datasets/table.py) or a COCO Camera Traps JSON. Raises DataError for another file."""
+    format_ = adapter("caltech_camera_traps" if path.suffix.lower() == ".json" else "table")
+    return format_.read(path.parent, {path.name}, (path.name,))
+
+
+def matched(raw: Raw, files: list[File], root: Path) -> tuple[Samples, pd.DataFrame]:
+    """(labelled pictures, refused rows). Pictures are read to their end, as `clean` does. DataError where none is left."""
+    known: dict[str, tuple[int, str | None]] = {file.path: (file.bytes, None) for file in files if not file.is_video}
+    pictures, boxes, rejects, _ = clean(raw, root, known, CleanSettings.model_validate({"max_bad_share": 1.0}), threads())
+    rejects = rejects[rejects["reason"] != "unlisted_file"]
+    return Samples(pictures, boxes, root, "your data"), rejects
+
+
+def score(
+    raw: Raw,
+    files: list[File],
+    root: Path,
+    entries: Iterator[dict[str, Any]],
+    rules: Rules,
+    classes: list[str],
+    out: Path,
+    name: str,
+) -> None:
+    """Score the entries of labelled pictures and write the tables into `out`; the headline is printed.
+
+    A picture that is labelled and could not be read counts as refused, with its reason, in rejects.csv. Raises DataError
+    where no label fits a picture that was looked at.
+    """
+    samples, rejects = matched(raw, files, root)
+    ids = dict(zip(samples.pictures["path"], samples.pictures["sample_id"], strict=True))
+    labelled = [entry for entry in entries if entry["path"] in ids and "failure" not in entry]
+    if not labelled:
+        raise DataError(f"--labels: none of the pictures it names was looked at: are its paths those below {root}?")
+    predictions, of_sample = predicted(labelled, rules)
+    predictions = predictions.assign(sample_id=predictions["sample_id"].map(of_sample).map(ids))
+    pictures = samples.pictures[samples.pictures["sample_id"].isin(predictions["sample_id"])].assign(part=TEST)
+    if unknown := sorted(set(pictures["label"]) - set(classes)):
+        print(f"classes that {name} does not know, always counted as wrong: {', '.join(unknown)}")
+    majority = pictures["label"].value_counts().sort_index().idxmax()
+    scored = evaluate.score(
+        predictions, pictures, samples, rules.chosen, classes, majority, EvaluateSettings.model_validate({}), seed=0
+    )
+    columns = ["sample_id", "part", "seq_id", "actual", "predicted", "score", "calibrated"]
+    write_json(out / f"{name}.json", rounded(headline(scored.parts) | {"data": "your data"}))
+    write_tables(scored.tables | {"answers": scored.answers.pictures[columns]}, out, name)
+    with new_file(out / "rejects.csv") as temporary:
+        rejects.to_csv(temporary, index=False, lineterminator="\n")
+    row = scored.parts.iloc[0]
+    print(
+        f"against the labels: macro F1 {row['f1_macro']:.3f} [{row['f1_macro_low']:.3f}, {row['f1_macro_high']:.3f}], "
+        f"always `{majority}` would be right for {row['majority']:.3f}, n {row['n']}; {len(rejects)} rows refused: {out}"
+    )

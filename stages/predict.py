@@ -1,0 +1,299 @@
+"""The users' command: a trained model on a folder of photos and videos.
+
+    python -m stages.predict camera_trap-yolov5m-class /media/card
+
+What the network said of each file goes into a journal (stages/journal.py) as it is said, so that a killed run goes on where it
+stopped, and another threshold, list of species or sequence needs no second look. Answers and files are made from it.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from stages import annotate, media, own_labels, separate, sequences, trained
+from stages.command import run as run_command
+from stages.entries import Looker, entries
+from stages.files import DataError, sha256_file
+from stages.formats import camtrap_dp, coco_camera_traps, megadetector, timelapse
+from stages.inference import Network, threads
+from stages.journal import Journal
+from stages.megadetector import Detections
+from stages.pictures import RGB, UnreadablePicture
+from stages.predictions import BOX, CLASS
+from stages.results import Result, Run
+from stages.samples import EMPTY
+from stages.summary import Summary, printable
+from stages.verdicts import Rules, ordered, results
+
+_KEPT_SHARE = 0.1  # of the threshold: boxes less sure are not written down
+_JOURNAL = "journal.jsonl"
+BATCH_SIZE = 32
+
+HELP = """\
+Finds out what is on photos and videos with a trained model, and writes tables that other programs read.
+
+  python -m stages.predict camera_trap-yolov5m-class /media/card
+  python -m stages.predict camera_trap-yolov5m-class /media/card --sequence-gap 60 --annotated
+  python -m stages.predict camera_trap-crop-efficientnet-class /media/card --boxes megadetector.json
+
+In the folder OUT:
+  predictions.csv     a row for each file, as Timelapse imports it: what it shows, how sure, whether to look at it
+  megadetector.json   the MegaDetector batch format: for Timelapse, AddaxAI and others
+  coco.json           COCO Camera Traps
+  camtrap_dp/         Camtrap DP media and observations, with --utc-offset
+  annotated/          copies with boxes drawn, with --annotated
+  scores/             how often it was right, with --labels
+  journal.jsonl       what the model said of each file so far
+
+Stopped or killed, the same command goes on where it was. Run again with another threshold, species or sequences it makes the
+tables anew and looks at no file twice; new files on the card are added. Your own files are only ever read."""
+
+
+def allowed_species(given: str | None, classes: tuple[str, ...]) -> frozenset[str] | None:
+    """The classes of `--species`: names with commas, or a file with one in each line. DataError for one that is unknown."""
+    if given is None:
+        return None
+    path = Path(given)
+    text = path.read_text(encoding="utf-8-sig") if path.is_file() else given.replace(",", "\n")
+    species = frozenset(line.strip() for line in text.splitlines() if line.strip())
+    if unknown := sorted(species - set(classes)):
+        raise DataError(f"--species: the model does not know {', '.join(unknown)}. It knows: {', '.join(sorted(classes))}")
+    if not species - {EMPTY}:
+        raise DataError(f"--species: none is named. The model knows: {', '.join(sorted(classes))}")
+    return species
+
+
+def settle_threads(network: Network) -> None:
+    """As many threads as make the network quickest on this machine: one, or one a core. A GPU is left alone."""
+    cores = threads()
+    if torch.cuda.is_available() or cores == 1:
+        return
+    view = network.view(4, 3)
+    batch = view.show(np.zeros((3, 4, 3), np.uint8))[None]
+    seconds = {}
+    for count in (cores, 1):
+        torch.set_num_threads(count)
+        network(batch)
+        start = time.perf_counter()
+        network(batch)
+        seconds[count] = time.perf_counter() - start
+    torch.set_num_threads(min(seconds, key=lambda count: seconds[count]))
+
+
+def look(journal: Journal, files: list[media.File], entries_of: Callable[[list[media.File]], Iterable[dict[str, Any]]]) -> None:
+    """Write down what is said of every file that the journal does not know as it is now."""
+    known = {line["path"]: (line["bytes"], line["mtime_ns"]) for _, line in journal.lines()}
+    left = [file for file in files if known.get(file.path) != (file.bytes, file.mtime_ns)]
+    bar = tqdm(total=len(files), initial=len(files) - len(left), desc="files", unit="", disable=None, smoothing=0.1)
+    with bar:
+        for entry in entries_of(left):
+            journal.append(entry)
+            bar.update()
+
+
+def index(journal: Journal, files: list[media.File]) -> pd.DataFrame:
+    """path, offset, captured_at and is_video of the journal's line for each file, as the file is now."""
+    now = {file.path: file for file in files}
+    rows = {}
+    for offset, line in journal.lines():
+        file = now.get(line["path"])
+        if file is not None and (line["bytes"], line["mtime_ns"]) == (file.bytes, file.mtime_ns):
+            rows[file.path] = (offset, line.get("captured_at"), file.is_video)  # a later line is of a later look
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["offset", "captured_at", "is_video"])
+    table["captured_at"] = pd.to_datetime(table["captured_at"], format="ISO8601").astype("datetime64[us]")
+    return table.rename_axis("path").reset_index()
+
+
+def sequenced(table: pd.DataFrame, gap_s: float | None, listed: Path | None) -> pd.DataFrame:
+    """The index with a column `sequence`: None where none were asked for."""
+    if listed is not None:
+        ids, strange = sequences.from_file(listed, table)
+        if strange:
+            print(f"{listed}: {len(strange)} names match no file, {printable(strange[0])} for example", file=sys.stderr)
+        return table.assign(sequence=ids)
+    return table.assign(sequence=None if gap_s is None else sequences.by_gap(table, gap_s))
+
+
+def write_all(
+    every: Callable[[], Iterator[Result]], run: Run, out: Path, zone: timezone | None, review_below: float
+) -> Summary:
+    """All tables, each gone through once; what a Summary counted on the way."""
+    summary = Summary(review_below)
+
+    def counted() -> Iterator[Result]:
+        for result in every():
+            summary.add(result)
+            yield result
+
+    timelapse.write(out / "predictions.csv", counted(), run)
+    megadetector.write(out / "megadetector.json", every(), run)
+    coco_camera_traps.write(out / "coco.json", every(), run)
+    if zone is not None:
+        camtrap_dp.write(out / "camtrap_dp", every(), run, zone)
+    return summary
+
+
+def frame_of(path: Path, number: int, rate: float) -> RGB:
+    """One frame of a video that was looked at `rate` times a second."""
+    for frame in media.frames(path, rate):
+        if frame.number == number:
+            return frame.rgb
+    raise UnreadablePicture("no_frames", f"frame {number} is not there any more")
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: a number from 0 to 1 is wanted")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text}: a number above 0 is wanted")
+    return value
+
+
+def _utc_offset(text: str) -> timezone:
+    try:
+        return datetime.strptime(text, "%z").tzinfo or UTC  # type: ignore[return-value]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: wanted is the camera clock's distance from UTC, +02:00 or -05:00") from None
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.predict", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add(
+        "model",
+        metavar="MODEL",
+        help="a trained model: its key or folder; a wrong one lists those there are",
+    )
+    add("paths", metavar="PATH", nargs="+", type=Path, help="folders, searched with all below them, or single files")
+    add("--out", type=Path, help="folder to write (predictions/MODEL)")
+    options = parser.add_argument_group("what is looked at").add_argument
+    options("--fps", type=_positive, default=1.0, help="frames to look at in each second of a video (1)")
+    options("--boxes", type=Path, metavar="JSON", help="MegaDetector results: their boxes are classified (crop models)")
+    options("--detector", metavar="MODEL", help="what finds the boxes (crop models; the one it was trained behind)")
+    options("--batch-size", type=int, default=BATCH_SIZE, help=f"pictures shown at a time ({BATCH_SIZE})")
+    options = parser.add_argument_group("what becomes of it").add_argument
+    options("--threshold", type=_share, help="boxes less sure do not count (what validation chose)")
+    options("--review-below", type=_share, default=0.8, metavar="P", help="answers of less confidence are for a person (0.8)")
+    options("--species", metavar="LIST", help="the only possible ones: names with commas, or a file with one in each line")
+    options("--sequence-gap", type=_positive, metavar="S", help="photos of a folder up to S seconds apart show one event")
+    options("--sequences", type=Path, metavar="FILE", help="which show one event: CSV (path, sequence) or COCO Camera Traps")
+    options = parser.add_argument_group("what else is written").add_argument
+    options("--annotated", action="store_true", help="copies with the boxes drawn in, in OUT/annotated")
+    options("--separate", type=Path, metavar="FOLDER", help="copies in FOLDER/person, vehicle, animal, empty, review, failed")
+    options("--utc-offset", type=_utc_offset, metavar="+HH:MM", help="the cameras' time zone: Camtrap DP too, which wants one")
+    options("--labels", type=Path, metavar="FILE", help="what they show, CSV (path, label) or COCO Camera Traps: scored")
+    return parser
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
+    args = parser().parse_args()
+    if args.sequence_gap is not None and args.sequences is not None:
+        raise DataError("--sequence-gap and --sequences both say what one event is: give one")
+    if args.batch_size < 1:
+        raise DataError(f"--batch-size {args.batch_size}: a number above 0 is wanted")
+    for path in (args.boxes, args.labels, args.sequences):
+        if path is not None and not path.is_file():
+            raise DataError(f"{path}: no such file")
+    labels = own_labels.read(args.labels) if args.labels else None  # before hours of work
+    cv2.setNumThreads(0)  # pictures are resized by as many threads as there are cores already
+    model = trained.open_model(args.model, args.detector, args.boxes)
+    network = model.network
+    chosen = trained.chosen_for(model, args.threshold)
+    threshold = chosen.get("image_threshold", 0.0)
+    floor = _KEPT_SHARE * trained.chosen(model.folder).get("image_threshold", 0.05)  # whatever --threshold says today
+    if args.threshold is not None and args.threshold < floor:
+        raise DataError(f"--threshold {args.threshold}: boxes below {floor:.4g} are not written down: give one above it")
+    behind = network.regions is not None
+    task = CLASS if network.task == CLASS and not behind else BOX
+    out = args.out or Path("predictions") / model.key
+
+    found = media.find(args.paths)
+    root = found.root
+    if out.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{out} lies among the photos, so that copies would be taken for photos: give an --out outside {root}")
+    listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
+    run = Run(
+        root=root,
+        model=model.key,
+        as_built=network.card["as_built"],
+        sha256=model.sha256,
+        data=network.card["trained_on"]["data"],
+        classes=(*network.classes, *([EMPTY] if task == BOX else [])),
+        finds_boxes=task == BOX,
+        threshold=threshold,
+        finished_at=datetime.now(UTC),
+        boxes_from=model.boxes_from,
+    )
+    if args.separate:
+        separate.check(run, args.separate)  # before hours of work
+    rules = Rules(task, network.classes, chosen, args.review_below, allowed_species(args.species, network.classes))
+    started = time.perf_counter()
+    boxes_sha256 = sha256_file(args.boxes) if args.boxes else model.detector_sha256
+    about: dict[str, Any] = {
+        "model": model.key,
+        "weights": model.sha256,
+        "boxes": boxes_sha256,
+        "root": str(root),
+        "fps": args.fps,
+        "least score of a box": floor,
+    }
+    if run.data == "embedded":
+        print(f"{model.key} was trained on drawn pictures: what it says of real ones means nothing", file=sys.stderr)
+    with Journal(out / _JOURNAL, about) as journal:
+        settle_threads(network)
+        looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
+        look(journal, found.files, partial(entries, looker, root))
+        seconds = time.perf_counter() - started
+        table = ordered(sequenced(index(journal, found.files), args.sequence_gap, args.sequences))
+        offsets, ids = table["offset"].tolist(), table["sequence"].tolist()
+        strange = [Result(path, failure=reason) for path, reason in found.unreadable]
+
+        def every() -> Iterator[Result]:
+            yield from results(zip(journal.at(offsets), ids, strict=True), rules)
+            yield from strange
+
+        run = replace(run, finished_at=datetime.now(UTC))
+        summary = write_all(every, run, out, args.utc_offset, args.review_below)
+        print(summary.table())
+        if args.annotated:
+            drawn = annotate.draw(every(), run, out / "annotated", partial(frame_of, rate=args.fps))
+            print(f"{drawn:,} annotated copies: {out / 'annotated'}")
+        if args.separate:
+            apart = separate.separate(every, run, args.separate)
+            print(f"{args.separate}: " + ", ".join(f"{count:,} {kind}" for kind, count in apart.files.items()))
+            for problem in apart.lost[:10]:
+                print(f"not copied: {problem}", file=sys.stderr)
+        if labels is not None:
+            entries_again = journal.at(offsets)
+            own_labels.score(labels, found.files, root, entries_again, rules, list(run.classes), out / "scores", model.key)
+    aside = ", ".join(f"{count:,} {ending}" for ending, count in found.left_aside.most_common(5))
+    if aside:
+        print(f"left aside, neither photo nor video: {aside}")
+    print(f"{len(found.files):,} files, {timedelta(seconds=round(seconds))}; tables in {out}")
+
+
+if __name__ == "__main__":
+    run_command(main)

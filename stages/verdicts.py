@@ -1,0 +1,158 @@
+"""Entries -> results: what was said of the files becomes answers, by thresholds, allowed species and sequences.
+
+Nothing is looked at again, and no more than a thousand files are in memory at a time.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.answers import named
+from stages.predictions import CLASS, box_rows, class_rows
+from stages.results import Box, Result
+from stages.samples import BOX_COLUMNS, EMPTY
+
+_AT_A_TIME = 1000  # files
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How what was said of a file becomes an answer."""
+
+    task: str  # of the predictions: CLASS or BOX
+    classes: tuple[str, ...]  # of the network's outputs
+    chosen: dict[str, float]  # as `answers.choose` has it: temperature; and for boxes image_threshold and bias
+    review_below: float  # a person should look at answers of less confidence
+    species: frozenset[str] | None = None  # the only ones that can be answered, beside EMPTY; None: all
+
+    def allowed(self, label: str) -> bool:
+        return self.species is None or label in self.species or label == EMPTY
+
+
+def results(entries: Iterable[tuple[dict[str, Any], str | None]], rules: Rules) -> Iterator[Result]:
+    """A result for each (entry, its sequence or None), in their order. Entries of a sequence must come one after the other."""
+    for some in _whole_sequences(entries):
+        seen = [entry for entry, _ in some if "failure" not in entry]
+        by_file = _answers(seen, {entry["path"]: entry["path"] for entry in seen}, rules)
+        sequences = {entry["path"]: name for entry, name in some if name is not None and "failure" not in entry}
+        by_sequence = _answers([entry for entry in seen if entry["path"] in sequences], sequences, rules)
+        for entry, sequence in some:
+            if "failure" in entry:
+                yield Result(entry["path"], failure=entry["failure"], **_of_sequence(by_sequence, sequence))
+            else:
+                yield _result(entry, rules, by_file, sequence, by_sequence)
+
+
+def _whole_sequences(
+    entries: Iterable[tuple[dict[str, Any], str | None]],
+) -> Iterator[list[tuple[dict[str, Any], str | None]]]:
+    """Lists of about _AT_A_TIME entries that cut no sequence."""
+    entries = iter(entries)
+    some: list[tuple[dict[str, Any], str | None]] = []
+    for pair in entries:
+        if len(some) >= _AT_A_TIME and (pair[1] is None or pair[1] != some[-1][1]):
+            yield some
+            some = []
+        some.append(pair)
+    if some:
+        yield some
+
+
+def _of_sequence(by_sequence: dict[str, tuple[str, float, float]], sequence: str | None) -> dict[str, Any]:
+    """What a result says of its sequence: nothing where all its files failed."""
+    if sequence is None or sequence not in by_sequence:
+        return {}
+    label, _, confidence = by_sequence[sequence]
+    return {"sequence": sequence, "sequence_label": label, "sequence_confidence": confidence}
+
+
+def _result(
+    entry: dict[str, Any],
+    rules: Rules,
+    by_file: dict[str, tuple[str, float, float]],
+    sequence: str | None,
+    by_sequence: dict[str, tuple[str, float, float]],
+) -> Result:
+    label, score, confidence = by_file[entry["path"]]
+    boxes, scores = _boxes(entry, rules), _scores(entry, rules)
+    return Result(
+        path=entry["path"],
+        note=entry.get("note", ""),
+        width_px=entry["width_px"],
+        height_px=entry["height_px"],
+        captured_at=datetime.fromisoformat(entry["captured_at"]) if entry["captured_at"] else None,
+        frame_rate=entry.get("frame_rate"),
+        frames=tuple(entry.get("frames", ())),
+        label=label,
+        score=scores.get(label, score),
+        confidence=confidence,
+        review=confidence < rules.review_below,
+        boxes=boxes,
+        scores=scores,
+        **_of_sequence(by_sequence, sequence),
+    )
+
+
+def _boxes(entry: dict[str, Any], rules: Rules) -> tuple[Box, ...]:
+    boxes = [
+        Box(label, score, (x_min, y_min, x_max, y_max), frame if "frames" in entry else None, detected, sure)
+        for frame, label, score, x_min, y_min, x_max, y_max, detected, sure in entry.get("boxes", ())
+        if rules.allowed(label)
+    ]
+    return tuple(sorted(boxes, key=lambda box: -box.score))
+
+
+def _scores(entry: dict[str, Any], rules: Rules) -> dict[str, float]:
+    """The mean probability of each class, the surest first; empty for boxes."""
+    if "scores" not in entry:
+        return {}
+    means = _of_allowed(np.array(entry["scores"]), rules).mean(axis=0)
+    return {rules.classes[number]: float(means[number]) for number in np.argsort(-means, kind="stable")}
+
+
+def _of_allowed(scores: Any, rules: Rules) -> Any:
+    """Probabilities (N, C) with those of classes that cannot be answered shared out among the others."""
+    if rules.species is None:
+        return scores
+    kept = np.maximum(scores, 1e-9) * [rules.allowed(label) for label in rules.classes]
+    return kept / kept.sum(axis=1, keepdims=True)
+
+
+def _answers(entries: list[dict[str, Any]], group: dict[str, str], rules: Rules) -> dict[str, tuple[str, float, float]]:
+    """(label, score, confidence) of each group of files; `group` names each path's."""
+    if not entries:
+        return {}
+    predictions, of_sample = predicted(entries, rules)
+    _, found = named(predictions, of_sample.map(group), rules.chosen)
+    return {row.sample_id: (row.predicted, row.score, row.calibrated) for row in found.itertuples()}
+
+
+def predicted(entries: list[dict[str, Any]], rules: Rules) -> tuple[pd.DataFrame, pd.Series]:
+    """(a predictions table with a sample for each frame, the path of each sample's file by sample_id)."""
+    if rules.task == CLASS:
+        frames = [(f"{entry['path']}#{place}", entry["path"]) for entry in entries for place in range(len(entry["scores"]))]
+        scores = _of_allowed(np.array([frame for entry in entries for frame in entry["scores"]], dtype=float), rules)
+        ids = [name for name, _ in frames]
+        allowed = [number for number, label in enumerate(rules.classes) if rules.allowed(label)]
+        table = pd.DataFrame(scores[:, allowed], ids, [rules.classes[number] for number in allowed])
+        return class_rows(table), pd.Series(dict(frames))
+    rows = [(entry["path"], box.label, box.score, *_pixels(box, entry)) for entry in entries for box in _boxes(entry, rules)]
+    paths = pd.Series([entry["path"] for entry in entries])
+    found = pd.DataFrame(rows, columns=["sample_id", "label", "score", *BOX_COLUMNS])
+    return box_rows(found, paths), pd.Series(paths.to_numpy(), paths)
+
+
+def _pixels(box: Box, entry: dict[str, Any]) -> tuple[float, float, float, float]:
+    x_min, y_min, x_max, y_max = box.xyxy
+    width, height = entry["width_px"], entry["height_px"]
+    return x_min * width, y_min * height, x_max * width, y_max * height
+
+
+def ordered(index: pd.DataFrame) -> pd.DataFrame:
+    """The files of an index (path, captured_at, sequence) as results should come: by sequence, in time, by path."""
+    first = index.groupby("sequence")["path"].transform("min") if index["sequence"].notna().all() else index["path"]
+    return index.assign(first=first).sort_values(["first", "captured_at", "path"], ignore_index=True).drop(columns="first")
