@@ -179,7 +179,7 @@ def load(folder: Path) -> Network:
         CLASS,
         tuple(card["outputs"]),
         Probabilities(network, card["mean"], card["std"]).eval().to(device()),
-        lambda probabilities: list(probabilities.double().cpu().numpy()),
+        lambda probabilities, _floor: list(probabilities.double().cpu().numpy()),
         lambda _width_px, _height_px: squeezed(card["image_px"]),
         half=True,
     )

@@ -13,7 +13,7 @@ An entry is of plain values, all that answers are made from later, so that other
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, groupby
@@ -98,6 +98,7 @@ def entries(looker: Looker, root: Path, files: Iterable[File]) -> Iterator[dict[
 def _looks(network: Network, root: Path, files: Iterable[File], looker: Looker) -> Iterator[_Looked]:
     read = partial(_read, root=root, view_of=network.view, rate=looker.frame_rate)
     items = chain.from_iterable(read_ahead(read, files, looker.batch_size))
+    network = replace(network, floor=looker.floor)
     for _, group in groupby(run(network, items, looker.batch_size), lambda pair: pair[0].of.file.path):
         yield _together(group)
 

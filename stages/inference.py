@@ -43,15 +43,18 @@ class Network:
     task: str  # of its outputs: CLASS or BOX
     classes: tuple[str, ...]  # of its outputs
     module: nn.Module  # uint8 (B, h, w, 3) RGB -> what `finish` takes; in evaluation mode, on its device
-    finish: Callable[[Any], list[Found]]  # for each of B: probabilities, or boxes in px of (h, w), the surest first
+    finish: Callable[
+        [Any, float], list[Found]
+    ]  # (that, floor) -> for each of B: probabilities, or boxes in px, the surest first
     view: Callable[[int, int], View]  # how a picture of a width and height in px is shown to it
     regions: Regions | None = None  # where it classifies what lies in a detector's boxes, not whole pictures
     half: bool = False  # on a GPU in bfloat16
+    floor: float = 0.0  # boxes less sure are not wanted; none that is surer depends on them
 
     def __call__(self, batch: NDArray[np.uint8]) -> list[Found]:
         device = next(self.module.parameters()).device
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=self.half and device.type == "cuda"):
-            return self.finish(self.module(torch.from_numpy(batch).to(device)))
+            return self.finish(self.module(torch.from_numpy(batch).to(device)), self.floor)
 
 
 def device() -> str:

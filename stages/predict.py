@@ -32,7 +32,7 @@ from stages.journal import Journal
 from stages.megadetector import Detections
 from stages.pictures import RGB, UnreadablePicture
 from stages.predictions import BOX, CLASS
-from stages.results import Result, Run
+from stages.results import PERSON, VEHICLE, Result, Run, kind_of
 from stages.samples import EMPTY
 from stages.summary import Summary, printable
 from stages.verdicts import Rules, ordered, results
@@ -224,29 +224,33 @@ def main() -> None:
     chosen = trained.chosen_for(model, args.threshold)
     threshold = chosen.get("image_threshold", 0.0)
     floor = _KEPT_SHARE * trained.chosen(model.folder).get("image_threshold", 0.05)  # whatever --threshold says today
-    if args.threshold is not None and args.threshold < floor:
-        raise DataError(f"--threshold {args.threshold}: boxes below {floor:.4g} are not written down: give one above it")
+    if args.threshold is not None and args.threshold < 2 * floor:  # people count from half a threshold on
+        raise DataError(
+            f"--threshold {args.threshold}: boxes below {floor:.4g} are not written down: give {2 * floor:.4g} or more"
+        )
     behind = network.regions is not None
     task = CLASS if network.task == CLASS and not behind else BOX
     out = args.out or Path("predictions") / model.key
 
     found = media.find(args.paths)
     root = found.root
-    if out.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{out} lies among the photos, so that copies would be taken for photos: give an --out outside {root}")
     listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
+    known = listed.labels if listed else model.detector.classes if model.detector else ()
+    before = [label for label in known if kind_of(label) in (PERSON, VEHICLE)]
     run = Run(
         root=root,
         model=model.key,
         as_built=network.card["as_built"],
         sha256=model.sha256,
         data=network.card["trained_on"]["data"],
-        classes=(*network.classes, *([EMPTY] if task == BOX else [])),
+        classes=(*network.classes, *before, *([EMPTY] if task == BOX else [])),
         finds_boxes=task == BOX,
         threshold=threshold,
         finished_at=datetime.now(UTC),
+        searched=tuple(path.absolute() if path.is_dir() else path.absolute().parent for path in args.paths),
         boxes_from=model.boxes_from,
     )
+    separate.require_apart(out, run)
     if args.separate:
         separate.check(run, args.separate)  # before hours of work
     rules = Rules(task, network.classes, chosen, args.review_below, allowed_species(args.species, network.classes))
@@ -283,8 +287,8 @@ def main() -> None:
             print(f"{drawn:,} annotated copies: {out / 'annotated'}")
         if args.separate:
             apart = separate.separate(every, run, args.separate)
-            print(f"{args.separate}: " + ", ".join(f"{count:,} {kind}" for kind, count in apart.files.items()))
-            for problem in apart.lost[:10]:
+            print(f"{args.separate}: " + ", ".join(f"{apart.files[kind]:,} {kind}" for kind in separate.FOLDERS))
+            for problem in apart.lost:
                 print(f"not copied: {problem}", file=sys.stderr)
         if labels is not None:
             entries_again = journal.at(offsets)

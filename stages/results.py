@@ -1,6 +1,6 @@
 """What a trained model made of a user's file: all that the formats, the drawn copies and the summary know of a prediction."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Result:
     """One file. Where `failure` says why it could not be read, all that a model would have said is blank."""
 
     path: str  # from the run's root, with /
+    _: KW_ONLY
     failure: str | None = None
     note: str = ""  # what else is to be said: a video that is damaged from some second on
     width_px: int = 0  # the right way up
@@ -70,10 +71,11 @@ class Run:
     as_built: str  # the network in a line
     sha256: str  # of its weights
     data: str  # what it was trained on: "embedded" or "your data"
-    classes: tuple[str, ...]  # that a file may be given, EMPTY last where the model knows it
+    classes: tuple[str, ...]  # that a file may be given, also by a detector before the model; EMPTY where it may
     finds_boxes: bool
     threshold: float  # boxes less sure are not shown as found; 0 for a model without boxes
     finished_at: datetime  # with its zone
+    searched: tuple[Path, ...] = ()  # the folders that were given, where they are others than `root`
     boxes_from: str | None = None  # the MegaDetector file, or our detector, whose boxes were classified
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 
 from stages.answers import named
 from stages.predictions import CLASS, box_rows, class_rows
-from stages.results import Box, Result
-from stages.samples import BOX_COLUMNS, EMPTY
+from stages.results import ANIMAL, Box, Result, kind_of
+from stages.samples import BOX_COLUMNS
 
 _AT_A_TIME = 1000  # files
 
@@ -27,10 +27,11 @@ class Rules:
     classes: tuple[str, ...]  # of the network's outputs
     chosen: dict[str, float]  # as `answers.choose` has it: temperature; and for boxes image_threshold and bias
     review_below: float  # a person should look at answers of less confidence
-    species: frozenset[str] | None = None  # the only ones that can be answered, beside EMPTY; None: all
+    species: frozenset[str] | None = None  # the only ones that can be answered; None: all
 
     def allowed(self, label: str) -> bool:
-        return self.species is None or label in self.species or label == EMPTY
+        """People and vehicles always: a list of species must not hide them."""
+        return self.species is None or label in self.species or kind_of(label) != ANIMAL
 
 
 def results(entries: Iterable[tuple[dict[str, Any], str | None]], rules: Rules) -> Iterator[Result]:

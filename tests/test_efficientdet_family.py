@@ -367,7 +367,7 @@ def test_boxes_come_back_at_the_size_of_each_picture(model: tuple[Path, Job, Any
         "tall": ("red", np.zeros((320, 16, 3), np.uint8)),
     })  # fmt: skip
     box = np.array([[16.0, 16, 32, 48, 0.5, 1]])
-    network = dataclasses.replace(efficientdet.load(folder), finish=lambda outputs: [box] * len(outputs[0]))
+    network = dataclasses.replace(efficientdet.load(folder), finish=lambda outputs, _floor: [box] * len(outputs[0]))
     found = predict(network, pictures, tmp_path).set_index("sample_id")
     assert found.loc["flat", BOX_COLUMNS].tolist() == [32, 8, 64, 24]
     assert found.loc["tall", BOX_COLUMNS].tolist() == [4, 80, 8, 240]
@@ -398,7 +398,7 @@ def found_by(network: Any, pictures: torch.Tensor, **changes: Any) -> list[tuple
     """Boxes (N, 4), scores (N,) and labels (N,) of each picture."""
     with torch.inference_mode():
         outputs = Answering(network, 64).eval()(pictures)
-        rows = map(torch.from_numpy, efficientdet.finish(outputs, settings(**changes)))
+        rows = map(torch.from_numpy, efficientdet.finish(outputs, 0.0, settings(**changes)))
     return [(boxes[:, :4].float(), boxes[:, 4].float(), boxes[:, 5].long()) for boxes in rows]
 
 

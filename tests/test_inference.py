@@ -29,7 +29,7 @@ class Means(torch.nn.Module):
         return batch.double().mean(dim=(1, 2, 3))
 
 
-def network(task: str = CLASS, finish: Any = lambda means: [np.array([m]) for m in means.tolist()]) -> Network:
+def network(task: str = CLASS, finish: Any = lambda means, _floor: [np.array([m]) for m in means.tolist()]) -> Network:
     return Network({}, task, ("a",), Means(), finish, lambda _w, _h: squeezed(8))
 
 
@@ -65,7 +65,7 @@ def test_one_odd_shape_does_not_hold_back_a_hundred_thousand() -> None:
 
 def test_boxes_come_back_at_the_picture_s_own_size_and_none_without_area() -> None:
     boxes = np.array([[2.0, 2, 6, 6, 0.9, 0], [8, 0, 12, 4, 0.5, 0]])
-    used = network(BOX, lambda means: [boxes for _ in means])
+    used = network(BOX, lambda means, _floor: [boxes for _ in means])
     view = View(8, 4, 0, 2, 0, 2)
     [(_, found)] = run(used, [Item("a", view.show(np.zeros((40, 80, 3), np.uint8)), view, 80, 40)], 4)
     assert found is not None and found.tolist() == [[20, 0, 60, 40, 0.9, 0]], "the second lies outside"

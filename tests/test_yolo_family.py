@@ -350,7 +350,7 @@ def test_boxes_come_back_in_px_of_the_picture(tmp_path: Path, width: int, height
             rows, columns = np.where(batch[0, ..., 0].numpy() > 137)
             return [np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1, 0.9, 0]])]
 
-    network = replace(yolo.load(folder), module=Bright(), finish=lambda boxes: boxes)
+    network = replace(yolo.load(folder), module=Bright(), finish=lambda boxes, _floor: boxes)
     found = predict(network, pictures, tmp_path / "p")
     px = max(1.0, max(width, height) / 64)  # of the picture, in one of the batch
     assert np.abs(found[BOX_COLUMNS].to_numpy()[0] - [x, y, right, bottom]).max() <= px

@@ -266,9 +266,10 @@ class Answering(nn.Module):
         return scores, boxes.reshape(*scores.shape[:2], 4).clamp(0, self.image_px)
 
 
-def finish(outputs: tuple[Tensor, Tensor], settings: EfficientDetSettings) -> list[Found]:
+def finish(outputs: tuple[Tensor, Tensor], floor: float, settings: EfficientDetSettings) -> list[Found]:
     """What `Answering` gives -> for each picture boxes (N, 6): xyxy in px of P, score, class; the surest first."""
-    return [_suppressed(*pair, settings).double().cpu().numpy() for pair in zip(*outputs, strict=True)]
+    floor = max(floor, settings.score_floor)
+    return [_suppressed(*pair, floor, settings).double().cpu().numpy() for pair in zip(*outputs, strict=True)]
 
 
 def _normalise(network: Any) -> Normalise:
@@ -281,9 +282,9 @@ def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
     return torch.cat([level.permute(0, 2, 3, 1).reshape(len(level), -1, values) for level in levels], 1).float()
 
 
-def _suppressed(scores: Tensor, boxes: Tensor, settings: EfficientDetSettings) -> Tensor:
+def _suppressed(scores: Tensor, boxes: Tensor, floor: float, settings: EfficientDetSettings) -> Tensor:
     """Scores (A, C) and boxes (A, 4) of one picture -> what is kept, (N, 6)."""
-    anchor, label = torch.where(scores >= settings.score_floor)
+    anchor, label = torch.where(scores >= floor)
     best = scores[anchor, label].topk(min(_CANDIDATES, len(anchor))).indices
     anchor, label = anchor[best], label[best]
     inside = remove_small_boxes(boxes[anchor], 1e-3)  # clipping leaves nothing of those that lie outside
@@ -365,7 +366,7 @@ def train(settings: EfficientDetSettings, job: Job) -> Trained:
 
     def answer() -> None:  # as in use
         with torch.autocast(device(), torch.bfloat16, enabled=device() == "cuda"):
-            finish(answering(picture), settings)
+            finish(answering(picture), 0.0, settings)
 
     return Trained(cost.measured(network, weights, facts, answer), curve)
 

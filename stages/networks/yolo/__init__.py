@@ -106,5 +106,5 @@ def train(settings: YoloSettings, job: Job) -> Trained:
     }
     detector = Detector(copy.deepcopy(network)).to(device())
     picture = torch.zeros(1, settings.image_px, settings.image_px, 3, dtype=torch.uint8, device=device())
-    measured = cost.measured(network, weights, facts, lambda: finish(detector(picture), settings))
+    measured = cost.measured(network, weights, facts, lambda: finish(detector(picture), 0.0, settings))
     return Trained(measured, pd.DataFrame(state["rows"]))

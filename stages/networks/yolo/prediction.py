@@ -32,11 +32,12 @@ class Detector(nn.Module):
         return found[0] if isinstance(found, (tuple, list)) else found
 
 
-def finish(found: Tensor, settings: YoloSettings) -> list[Found]:
+def finish(found: Tensor, floor: float, settings: YoloSettings) -> list[Found]:
     """What `Detector` gives -> for each picture boxes (N, 6): xyxy in px of the batch, score, class; the surest first."""
+    floor = max(floor, settings.score_floor)
     with torch.inference_mode():
         kept = non_max_suppression(
-            found, settings.score_floor, settings.nms_iou, multi_label=True, max_det=settings.max_boxes, max_time_img=FOREVER_S
+            found, floor, settings.nms_iou, multi_label=True, max_det=settings.max_boxes, max_time_img=FOREVER_S
         )
     return [boxes.double().cpu().numpy() for boxes in kept]
 
