@@ -12,8 +12,24 @@ The pipeline, in its order
     report.py       everything of one data set -> reports/<dataset>/index.html (report.html is its template)
 
 Commands of the user's
+    predict.py      a trained model on a folder of photos and videos
+    export.py       trained models as ONNX files, compared with the originals
     labels.py       a part of a split out for labelling by hand; the labels come in by `download.labels`
     verify.py       every stage's sha256 manifest against what is on disk
+
+What predict is made of
+    trained.py      a trained model by its name, and what its evaluation chose
+    media.py        which photos and videos there are, when they were taken, a video's frames
+    entries.py      what a network says of each file
+    journal.py      that, as it is said: a killed run goes on where it was
+    sequences.py    which files show one event
+    verdicts.py     what was said becomes answers
+    results.py      an answer, as what follows knows it
+    formats/        one file for each format that answers are written in
+    annotate.py     copies with what was found drawn in
+    separate.py     copies with people and vehicles apart
+    own_labels.py   scores against a user's labels
+    summary.py      the table at the end
 
 What they share
     command.py      how a stage ends: a clear message instead of a traceback
@@ -27,7 +43,10 @@ What they share
     geometry.py     boxes as arrays
     isolation.py    an animal without its background: masked, cut out, pasted elsewhere
     megadetector.py the boxes of a MegaDetector JSON
-    loading.py      pictures for a network: decoded once, augmented by seed
+    views.py        how a picture is shown to a network, and the way back for boxes
+    regions.py      the boxes that a classifier looks into
+    inference.py    a trained network in use: the loop that shows it pictures
+    loading.py      pictures for training: decoded once, augmented by seed
     backbones.py    2-D networks by name, and their starting weights
     fit.py          the one training loop
     classifier.py   a network that tells classes apart, of pictures or of crops

@@ -35,9 +35,12 @@ from stages.predictions import BOX, CLASS
 from stages.results import PERSON, VEHICLE, Result, Run, kind_of
 from stages.samples import EMPTY
 from stages.summary import Summary, printable
+from stages.trained import Model
+from stages.trained import Model
 from stages.verdicts import Rules, ordered, results
 
 _KEPT_SHARE = 0.1  # of the threshold: boxes less sure are not written down
+_USUAL_THRESHOLD = 0.05  # where validation chose none
 _JOURNAL = "journal.jsonl"
 BATCH_SIZE = 32
 
@@ -179,13 +182,9 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m stages.predict", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add(
-        "model",
-        metavar="MODEL",
-        help="a trained model: its key or folder; a wrong one lists those there are",
-    )
+    add("model", metavar="MODEL", help="a trained model: its key or folder; a wrong one lists those there are")
     add("paths", metavar="PATH", nargs="+", type=Path, help="folders, searched with all below them, or single files")
-    add("--out", type=Path, help="folder to write (predictions/MODEL)")
+    add("--out", type=Path, help="folder to write (predictions/MODEL/<name of the folder>)")
     options = parser.add_argument_group("what is looked at").add_argument
     options("--fps", type=_positive, default=1.0, help="frames to look at in each second of a video (1)")
     options("--boxes", type=Path, metavar="JSON", help="MegaDetector results: their boxes are classified (crop models)")
@@ -205,10 +204,8 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
+def parsed() -> argparse.Namespace:
+    """The command line. Raises DataError for options that contradict each other, and files that are not there."""
     args = parser().parse_args()
     if args.sequence_gap is not None and args.sequences is not None:
         raise DataError("--sequence-gap and --sequences both say what one event is: give one")
@@ -217,86 +214,102 @@ def main() -> None:
     for path in (args.boxes, args.labels, args.sequences):
         if path is not None and not path.is_file():
             raise DataError(f"{path}: no such file")
-    labels = own_labels.read(args.labels) if args.labels else None  # before hours of work
-    cv2.setNumThreads(0)  # pictures are resized by as many threads as there are cores already
-    model = trained.open_model(args.model, args.detector, args.boxes)
-    network = model.network
-    chosen = trained.chosen_for(model, args.threshold)
-    threshold = chosen.get("image_threshold", 0.0)
-    floor = _KEPT_SHARE * trained.chosen(model.folder).get("image_threshold", 0.05)  # whatever --threshold says today
-    if args.threshold is not None and args.threshold < 2 * floor:  # people count from half a threshold on
-        raise DataError(
-            f"--threshold {args.threshold}: boxes below {floor:.4g} are not written down: give {2 * floor:.4g} or more"
-        )
-    behind = network.regions is not None
-    task = CLASS if network.task == CLASS and not behind else BOX
-    out = args.out or Path("predictions") / model.key
+    return args
 
-    found = media.find(args.paths)
-    root = found.root
-    listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
-    known = listed.labels if listed else model.detector.classes if model.detector else ()
-    before = [label for label in known if kind_of(label) in (PERSON, VEHICLE)]
-    run = Run(
-        root=root,
+
+def score_floor(model: Model, threshold: float | None) -> float:
+    """Boxes less sure are not written down: a share of the threshold that validation chose, whatever --threshold says."""
+    floor = _KEPT_SHARE * trained.chosen(model.folder).get("image_threshold", _USUAL_THRESHOLD)
+    if threshold is not None and threshold < 2 * floor:  # people count from half a threshold on
+        raise DataError(f"--threshold {threshold}: boxes below {floor:.4g} are not written down: give {2 * floor:.4g} or more")
+    return floor
+
+
+def described(
+    model: Model, found: media.Found, args: argparse.Namespace, task: str, threshold: float, before: list[str]
+) -> Run:
+    """What this run is, for all that is written; `before` are the classes of people and vehicles that a detector tells apart."""
+    card = model.network.card
+    return Run(
+        root=found.root,
         model=model.key,
-        as_built=network.card["as_built"],
+        as_built=card["as_built"],
         sha256=model.sha256,
-        data=network.card["trained_on"]["data"],
-        classes=(*network.classes, *before, *([EMPTY] if task == BOX else [])),
+        data=card["trained_on"]["data"],
+        classes=(*model.network.classes, *people, *([EMPTY] if task == BOX else [])),
         finds_boxes=task == BOX,
         threshold=threshold,
         finished_at=datetime.now(UTC),
         searched=tuple(path.absolute() if path.is_dir() else path.absolute().parent for path in args.paths),
         boxes_from=model.boxes_from,
     )
+
+
+def write_copies(every: Callable[[], Iterator[Result]], run: Run, out: Path, args: argparse.Namespace) -> None:
+    if args.annotated:
+        drawn = annotate.draw(every(), run, out / "annotated", partial(frame_of, rate=args.fps))
+        print(f"{drawn:,} annotated copies: {out / 'annotated'}")
+    if args.separate:
+        apart = separate.separate(every, run, args.separate)
+        print(f"{args.separate}: " + ", ".join(f"{apart.files[kind]:,} {kind}" for kind in separate.FOLDERS))
+        for problem in apart.lost:
+            print(f"not copied: {problem}", file=sys.stderr)
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name may hold what the terminal cannot show
+    args = parsed()
+    cv2.setNumThreads(0)  # pictures are resized by as many threads as there are cores already
+    # What can be wrong is found out before hours of work.
+    model = trained.open_model(args.model, args.detector, args.boxes)
+    network, chosen, floor = model.network, trained.chosen_for(model, args.threshold), score_floor(model, args.threshold)
+    task = CLASS if network.task == CLASS and network.regions is None else BOX
+    rules = Rules(task, network.classes, chosen, args.review_below, allowed_species(args.species, network.classes))
+    labels = own_labels.read(args.labels) if args.labels else None
+    found = media.find(args.paths)
+    listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
+    looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
+    people = [label for label in looker.found_as if kind_of(label) in (PERSON, VEHICLE)]
+    run = described(model, found, args, task, chosen.get("image_threshold", 0.0), people)
+    out = args.out or Path("predictions") / model.key / found.root.name
     separate.require_apart(out, run)
     if args.separate:
-        separate.check(run, args.separate)  # before hours of work
-    rules = Rules(task, network.classes, chosen, args.review_below, allowed_species(args.species, network.classes))
-    started = time.perf_counter()
-    boxes_sha256 = sha256_file(args.boxes) if args.boxes else model.detector_sha256
-    about: dict[str, Any] = {
+        separate.check(run, args.separate)
+    if run.data == "embedded":
+        print(f"{model.key} was trained on drawn pictures: what it says of real ones means nothing", file=sys.stderr)
+
+    about = {
         "model": model.key,
         "weights": model.sha256,
-        "boxes": boxes_sha256,
-        "root": str(root),
+        "boxes": sha256_file(args.boxes) if args.boxes else model.detector_sha256,
+        "root": str(found.root),
         "fps": args.fps,
         "least score of a box": floor,
     }
-    if run.data == "embedded":
-        print(f"{model.key} was trained on drawn pictures: what it says of real ones means nothing", file=sys.stderr)
     with Journal(out / _JOURNAL, about) as journal:
         settle_threads(network)
-        looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
-        look(journal, found.files, partial(entries, looker, root))
+        started = time.perf_counter()
+        look(journal, found.files, partial(entries, looker, found.root))
         seconds = time.perf_counter() - started
         table = ordered(sequenced(index(journal, found.files), args.sequence_gap, args.sequences))
         offsets, ids = table["offset"].tolist(), table["sequence"].tolist()
-        strange = [Result(path, failure=reason) for path, reason in found.unreadable]
 
         def every() -> Iterator[Result]:
             yield from results(zip(journal.at(offsets), ids, strict=True), rules)
-            yield from strange
+            yield from (Result(path, failure=reason) for path, reason in found.unreadable)
 
         run = replace(run, finished_at=datetime.now(UTC))
-        summary = write_all(every, run, out, args.utc_offset, args.review_below)
-        print(summary.table())
-        if args.annotated:
-            drawn = annotate.draw(every(), run, out / "annotated", partial(frame_of, rate=args.fps))
-            print(f"{drawn:,} annotated copies: {out / 'annotated'}")
-        if args.separate:
-            apart = separate.separate(every, run, args.separate)
-            print(f"{args.separate}: " + ", ".join(f"{apart.files[kind]:,} {kind}" for kind in separate.FOLDERS))
-            for problem in apart.lost:
-                print(f"not copied: {problem}", file=sys.stderr)
+        print(write_all(every, run, out, args.utc_offset, args.review_below).table())
+        write_copies(every, run, out, args)
         if labels is not None:
-            entries_again = journal.at(offsets)
-            own_labels.score(labels, found.files, root, entries_again, rules, list(run.classes), out / "scores", model.key)
-    aside = ", ".join(f"{count:,} {ending}" for ending, count in found.left_aside.most_common(5))
-    if aside:
-        print(f"left aside, neither photo nor video: {aside}")
-    print(f"{len(found.files):,} files, {timedelta(seconds=round(seconds))}; tables in {out}")
+            said = journal.at(offsets)
+            own_labels.score(labels, found.files, found.root, said, rules, list(run.classes), out / "scores", model.key)
+    if found.left_aside:
+        kinds = ", ".join(f"{count:,} {ending}" for ending, count in found.left_aside.most_common(5))
+        print(f"left aside, neither photo nor video: {kinds}")
+    print(f"{len(found.files):,} files looked at in {timedelta(seconds=round(seconds))}; tables in {out}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torchvision.ops import batched_nms
 
 from stages.answers import named
 from stages.predictions import CLASS, box_rows, class_rows
+from stages.regions import SAME_PLACE
 from stages.results import ANIMAL, Box, Result, kind_of
 from stages.samples import BOX_COLUMNS
 
@@ -79,7 +82,7 @@ def _result(
     by_sequence: dict[str, tuple[str, float, float]],
 ) -> Result:
     label, score, confidence = by_file[entry["path"]]
-    boxes, scores = _boxes(entry, rules), _scores(entry, rules)
+    boxes, scores = _one_of_each_place(_boxes(entry, rules)), _scores(entry, rules)
     return Result(
         path=entry["path"],
         note=entry.get("note", ""),
@@ -105,6 +108,16 @@ def _boxes(entry: dict[str, Any], rules: Rules) -> tuple[Box, ...]:
         if rules.allowed(label)
     ]
     return tuple(sorted(boxes, key=lambda box: -box.score))
+
+
+def _one_of_each_place(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
+    """The surest of boxes that overlap by more than SAME_PLACE: one animal, which a detector may name by several classes."""
+    if len(boxes) < 2:
+        return boxes
+    xyxy = torch.tensor([box.xyxy for box in boxes], dtype=torch.float64)
+    sure = torch.tensor([box.score for box in boxes], dtype=torch.float64)
+    frames = torch.tensor([box.frame or 0 for box in boxes])
+    return tuple(boxes[number] for number in sorted(batched_nms(xyxy, sure, frames, SAME_PLACE).tolist()))
 
 
 def _scores(entry: dict[str, Any], rules: Rules) -> dict[str, float]:

@@ -95,7 +95,7 @@ LABELS = st.one_of(st.sampled_from(["fox", "deer", EMPTY]), st.text(max_size=60)
 RESULTS = st.one_of(
     st.builds(
         lambda label, review, rate, sequence: Result(
-            "a", None, label=label, review=review, frame_rate=rate, sequence=sequence, sequence_label=sequence and (label or EMPTY)
+            "a", label=label, review=review, frame_rate=rate, sequence=sequence, sequence_label=sequence and (label or EMPTY)
         ),
         LABELS, st.booleans(), st.sampled_from([None, 25.0]), st.sampled_from([None, "s", "t", "u"]),
     ),

@@ -261,7 +261,7 @@ class Answering(nn.Module):
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         classes, offsets = self.network(self.normalise(pictures))
         scores = _by_anchor(classes, self.network.config.num_classes).sigmoid()
-        anchors = self.anchors.boxes.repeat(len(pictures), 1)
+        anchors = self.anchors.boxes.repeat(pictures.shape[0], 1)  # `len` would fix the batch in an export
         boxes = decode_box_outputs(_by_anchor(offsets, 4).reshape(-1, 4), anchors, output_xyxy=True)
         return scores, boxes.reshape(*scores.shape[:2], 4).clamp(0, self.image_px)
 
@@ -279,7 +279,7 @@ def _normalise(network: Any) -> Normalise:
 
 def _by_anchor(levels: list[Tensor], values: int) -> Tensor:
     """Outputs (B, 9 * values, H, W) of every level -> (B, A, values), in the order of the anchors."""
-    return torch.cat([level.permute(0, 2, 3, 1).reshape(len(level), -1, values) for level in levels], 1).float()
+    return torch.cat([level.permute(0, 2, 3, 1).reshape(level.shape[0], -1, values) for level in levels], 1).float()
 
 
 def _suppressed(scores: Tensor, boxes: Tensor, floor: float, settings: EfficientDetSettings) -> Tensor:

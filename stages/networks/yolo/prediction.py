@@ -52,7 +52,7 @@ def load(folder: Path) -> Network:
         card,
         BOX,
         tuple(card["classes"][:-1]),
-        Detector(network).to(device()),
+        Detector(network).eval().to(device()),
         partial(finish, settings=settings),
         partial(letterboxed, side_px=card["image_px"], stride_px=STRIDE_PX),
     )
