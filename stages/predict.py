@@ -36,7 +36,6 @@ from stages.results import PERSON, VEHICLE, Result, Run, kind_of
 from stages.samples import EMPTY
 from stages.summary import Summary, printable
 from stages.trained import Model
-from stages.trained import Model
 from stages.verdicts import Rules, ordered, results
 
 _KEPT_SHARE = 0.1  # of the threshold: boxes less sure are not written down
@@ -225,10 +224,8 @@ def score_floor(model: Model, threshold: float | None) -> float:
     return floor
 
 
-def described(
-    model: Model, found: media.Found, args: argparse.Namespace, task: str, threshold: float, before: list[str]
-) -> Run:
-    """What this run is, for all that is written; `before` are the classes of people and vehicles that a detector tells apart."""
+def described(model: Model, found: media.Found, given: list[Path], task: str, threshold: float, people: list[str]) -> Run:
+    """What this run is, for all that is written. `people` are the classes of people and vehicles of the detector before it."""
     card = model.network.card
     return Run(
         root=found.root,
@@ -240,7 +237,7 @@ def described(
         finds_boxes=task == BOX,
         threshold=threshold,
         finished_at=datetime.now(UTC),
-        searched=tuple(path.absolute() if path.is_dir() else path.absolute().parent for path in args.paths),
+        searched=tuple(path.absolute() if path.is_dir() else path.absolute().parent for path in given),
         boxes_from=model.boxes_from,
     )
 
@@ -272,7 +269,7 @@ def main() -> None:
     listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
     looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
     people = [label for label in looker.found_as if kind_of(label) in (PERSON, VEHICLE)]
-    run = described(model, found, args, task, chosen.get("image_threshold", 0.0), people)
+    run = described(model, found, args.paths, task, chosen.get("image_threshold", 0.0), people)
     out = args.out or Path("predictions") / model.key / found.root.name
     separate.require_apart(out, run)
     if args.separate:
