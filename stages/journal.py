@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from stages.files import DataError
 
-_FLUSH_S = 2.0  # how much work a kill may cost
+_SYNC_S = 2.0  # how much work a power cut may cost; a kill costs none
 
 
 class Journal:
@@ -24,7 +24,7 @@ class Journal:
         self._path, self._about = path, about
         self._lock = FileLock(f"{path}.lock", timeout=0)
         self._file: IO[bytes]
-        self._flushed_at = 0.0
+        self._synced_at = 0.0
 
     def __enter__(self) -> Self:
         """Raises DataError where another process writes it, where it is of another run, or where it is damaged."""
@@ -41,7 +41,7 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._flush()
+        self._sync()
         self._file.close()
         self._lock.release()
 
@@ -53,7 +53,7 @@ class Journal:
         first = self._file.readline()
         if not first:
             self.append(self._about)
-            self._flush()
+            self._sync()
         elif (before := _parsed(first, self._path, 1)) != self._about:
             wrong = next(key for key in {**self._about, **before} if self._about.get(key) != before.get(key))
             self._file.close()
@@ -76,17 +76,16 @@ class Journal:
 
     def append(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-        if time.monotonic() - self._flushed_at > _FLUSH_S:
-            self._flush()
-
-    def _flush(self) -> None:
         self._file.flush()
+        if time.monotonic() - self._synced_at > _SYNC_S:
+            self._sync()
+
+    def _sync(self) -> None:
         os.fsync(self._file.fileno())
-        self._flushed_at = time.monotonic()
+        self._synced_at = time.monotonic()
 
     def lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """(offset in bytes, line) of every line but the first. Raises DataError for one that is damaged, by its number."""
-        self._flush()
         with self._path.open("rb") as file:
             offset = len(file.readline())
             for number, text in enumerate(file, 2):
@@ -95,7 +94,6 @@ class Journal:
 
     def at(self, offsets: list[int]) -> Iterator[dict[str, Any]]:
         """The lines at these offsets, in this order."""
-        self._flush()
         with self._path.open("rb") as file:
             for offset in offsets:
                 file.seek(offset)

@@ -16,7 +16,7 @@ from torchvision.ops import batched_nms
 from stages.answers import named
 from stages.predictions import CLASS, box_rows, class_rows
 from stages.regions import SAME_PLACE
-from stages.results import ANIMAL, Box, Result, kind_of
+from stages.results import ANIMAL, KINDS, Box, Result, kind_of
 from stages.samples import BOX_COLUMNS
 
 _AT_A_TIME = 1000  # files
@@ -107,17 +107,21 @@ def _boxes(entry: dict[str, Any], rules: Rules) -> tuple[Box, ...]:
         for frame, label, score, x_min, y_min, x_max, y_max, detected, sure in entry.get("boxes", ())
         if rules.allowed(label)
     ]
-    return tuple(sorted(boxes, key=lambda box: -box.score))
+    # By place where scores are equal: rounded, they are equal whatever batch a picture was in.
+    return tuple(sorted(boxes, key=lambda box: (-box.score, box.frame or 0, box.xyxy)))
 
 
 def _one_of_each_place(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
-    """The surest of boxes that overlap by more than SAME_PLACE: one animal, which a detector may name by several classes."""
+    """The surest of boxes of one kind that overlap by more than SAME_PLACE: a detector may name one animal by several classes.
+
+    A person or vehicle is not hidden by an animal that is surer: the two may be one thing, or a rider and a horse.
+    """
     if len(boxes) < 2:
         return boxes
     xyxy = torch.tensor([box.xyxy for box in boxes], dtype=torch.float64)
     sure = torch.tensor([box.score for box in boxes], dtype=torch.float64)
-    frames = torch.tensor([box.frame or 0 for box in boxes])
-    return tuple(boxes[number] for number in sorted(batched_nms(xyxy, sure, frames, SAME_PLACE).tolist()))
+    groups = torch.tensor([len(KINDS) * (box.frame or 0) + KINDS.index(box.kind) for box in boxes])
+    return tuple(boxes[number] for number in sorted(batched_nms(xyxy, sure, groups, SAME_PLACE).tolist()))
 
 
 def _scores(entry: dict[str, Any], rules: Rules) -> dict[str, float]:

@@ -424,7 +424,7 @@ def test_a_row_for_each_file(tmp_path: Path) -> None:
     assert rows[0] == {
         "File": "one.jpg", "RelativePath": "x\\y", "DateTime": "2020-06-01 12:00:00", "Label": "deer", "Score": "0.9",
         "Confidence": "0.8", "Kind": "vehicle", "Count": "2", "Review": "true", "Sequence": "", "SequenceLabel": "",
-        "SequenceConfidence": "", "Failure": "", "Frames": "",
+        "SequenceConfidence": "", "Failure": "", "Note": "", "Frames": "",
     }  # fmt: skip
     assert (rows[1]["Count"], rows[1]["Frames"], rows[1]["Review"]) == ("1", "3", "false")
     assert {name for name, value in rows[2].items() if value} == {"File", "RelativePath", "Kind", "Review", "Failure"}

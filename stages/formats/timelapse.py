@@ -13,6 +13,7 @@ others Notes; a column without a control in the template is to be deleted here. 
     Review                                     true: a person should look at it
     Sequence, SequenceLabel, SequenceConfidence  of several files that show one event, where that was asked for
     Failure                                    why the file could not be read; then the answer is blank
+    Note                                       what else is to be said: a video that is damaged from some second on
     Frames                                     of a video, how many were looked at
 
 UTF-8 with a byte order mark, without which Excel would spoil accents. A cell of text that a spreadsheet would take for a
@@ -30,7 +31,7 @@ from stages.samples import EMPTY
 
 COLUMNS = [
     *("File", "RelativePath", "DateTime", "Label", "Score", "Confidence", "Kind", "Count", "Review"),
-    *("Sequence", "SequenceLabel", "SequenceConfidence", "Failure", "Frames"),
+    *("Sequence", "SequenceLabel", "SequenceConfidence", "Failure", "Note", "Frames"),
 ]
 
 
@@ -60,6 +61,7 @@ def _row(result: Result, run: Run) -> dict[str, object]:
         "Label": as_text(result.label or EMPTY),
         "Score": probability(result.score),
         "Confidence": probability(result.confidence),
+        "Note": as_text(result.note),
     }
     if run.finds_boxes:
         row["Count"] = max(Counter(box.frame for box in result.shown(run.threshold)).values(), default=0)
