@@ -2,9 +2,9 @@
 
     python benchmarks/predict.py MODEL PHOTOS [N]      MODEL: a trained model's folder, of family yolo or image
 
-Ours is all that `stages.predict` does up to its tables: finding, reading, looking, the journal. The peers: Ultralytics'
-`predict` for YOLO, one by one and in batches; a timm-like loop for classifiers (PIL, torchvision transforms, a DataLoader with
-as many workers as there are cores, and with none). Every way runs with one PyTorch thread and with one a core; its better counts.
+Ours is all that `stages.predict` does up to its tables: reading, looking, the journal. The peers: Ultralytics' `predict` for
+YOLO, one by one and in batches; a timm-like loop for classifiers (PIL, torchvision transforms, a DataLoader with as many
+workers as there are cores, and with none). Every way runs with one PyTorch thread and with one a core; its better counts.
 """
 
 import os

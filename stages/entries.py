@@ -34,6 +34,7 @@ from stages.predictions import CLASS
 from stages.results import PERSON, VEHICLE, kind_of
 from stages.views import View
 
+CANNOT_BE_READ = "cannot be read"  # how such failures begin, which may pass
 _DIGITS = 5  # of shares and scores: a hundredth of a px at 1,000 px
 
 
@@ -87,7 +88,7 @@ def entries(looker: Looker, root: Path, files: Iterable[File]) -> Iterator[dict[
     if looker.network.regions is None:
         for looked in _looks(looker.network, root, files, looker):
             rows = [_rows(seen, found, looker) for seen, found in zip(looked.frames, looked.found, strict=True)]
-            yield _entry(looked, {"scores": rows} if looker.network.task == CLASS else {"boxes": list(chain(*rows))})
+            yield _entry(looked, {"scores": rows} if looker.network.task == CLASS else {"boxes": _with_area(rows)})
     else:
         yield from _behind_boxes(looker, root, files)
 
@@ -148,7 +149,7 @@ def _read_video(file: File, root: Path, view_of: Callable[[int, int], View], rat
 def _reason(error: Exception) -> str:
     if isinstance(error, UnreadablePicture):
         return f"{error.reason}: {error}"
-    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+    return f"{CANNOT_BE_READ}: {getattr(error, 'strerror', None) or error}"
 
 
 # Behind a detector -----------------------------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ def _behind_boxes(looker: Looker, root: Path, files: Iterable[File]) -> Iterator
         elif isinstance(item.of, _Looked):
             looked, given = item.of, iter(scores)
             rows = [_classified(seen, boxes, given, looker) for seen, boxes in zip(looked.frames, looked.found, strict=True)]
-            yield _entry(looked, {"boxes": list(chain(*rows))})
+            yield _entry(looked, {"boxes": _with_area(rows)})
             scores = []
 
 
@@ -273,6 +274,11 @@ def _rows(seen: _Seen, found: Found, looker: Looker) -> list[Any]:
         [seen.frame, looker.network.classes[int(box[5])], round(float(box[4]), _DIGITS), *place, None, None]
         for box, place in zip(sure, _shares(sure[:, :4], seen), strict=True)
     ]
+
+
+def _with_area(of_frames: list[list[Any]]) -> list[list[Any]]:
+    """The boxes of all frames, but slivers of which rounding left nothing."""
+    return [row for row in chain(*of_frames) if row[3] < row[5] and row[4] < row[6]]
 
 
 def _shares(boxes_xyxy: Boxes, seen: _Seen) -> list[list[float]]:

@@ -28,11 +28,13 @@ class Journal:
 
     def __enter__(self) -> Self:
         """Raises DataError where another process writes it, where it is of another run, or where it is damaged."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Timeout:
             raise DataError(f"{self._path.parent}: another run is writing here. Wait for it, or give another --out") from None
+        except OSError as error:
+            raise DataError(f"{self._path.parent}: cannot be written: {error.strerror}. Give another --out") from None
         try:
             self._open()
         except BaseException:

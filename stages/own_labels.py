@@ -1,6 +1,7 @@
 """A user's own labels: how often a model was right on the files they name, by the tables of `evaluate`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from stages.files import DataError, new_file, write_json
 from stages.inference import threads
 from stages.media import File
 from stages.samples import TEST, Samples
+from stages.sources import finder
 from stages.verdicts import Rules, predicted
 
 
@@ -26,8 +28,13 @@ def read(path: Path) -> Raw:
 def matched(raw: Raw, files: list[File], root: Path) -> tuple[Samples, pd.DataFrame]:
     """(labelled pictures, refused rows). Pictures are read to their end, as `clean` does. DataError where none is left."""
     known: dict[str, tuple[int, str | None]] = {file.path: (file.bytes, None) for file in files if not file.is_video}
+    names = raw.pictures["file_name"].str.removeprefix(root.as_posix() + "/")
+    if not any(map(finder(known), names)):
+        some = ", ".join(names.head(3)) or "nothing"
+        raise DataError(f"--labels: names no picture that was looked at, but {some}. Paths in it start at {root}")
+    raw = replace(raw, pictures=raw.pictures.assign(file_name=names))
     pictures, boxes, rejects, _ = clean(raw, root, known, CleanSettings.model_validate({"max_bad_share": 1.0}), threads())
-    rejects = rejects[rejects["reason"] != "unlisted_file"]
+    rejects = rejects[~rejects["reason"].isin(["unlisted_file", "picture_rejected"])]  # no labels, or counted already
     return Samples(pictures, boxes, root, "your data"), rejects
 
 

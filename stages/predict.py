@@ -7,14 +7,14 @@ stopped, and another threshold, list of species or sequence needs no second look
 """
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from stages import annotate, media, own_labels, separate, sequences, trained
 from stages.command import run as run_command
-from stages.entries import Looker, entries
+from stages.entries import CANNOT_BE_READ, Looker, entries
 from stages.files import DataError, sha256_file
 from stages.formats import camtrap_dp, coco_camera_traps, megadetector, timelapse
 from stages.inference import Network, threads
@@ -68,7 +68,7 @@ def allowed_species(given: str | None, classes: tuple[str, ...]) -> frozenset[st
     if given is None:
         return None
     path = Path(given)
-    text = path.read_text(encoding="utf-8-sig") if path.is_file() else given.replace(",", "\n")
+    text = path.read_text(encoding="utf-8-sig") if os.path.isfile(path) else given.replace(",", "\n")
     species = frozenset(line.strip() for line in text.splitlines() if line.strip())
     if unknown := sorted(species - set(classes)):
         raise DataError(f"--species: the model does not know {', '.join(unknown)}. It knows: {', '.join(sorted(classes))}")
@@ -94,13 +94,23 @@ def settle_threads(network: Network) -> None:
     torch.set_num_threads(min(seconds, key=lambda count: seconds[count]))
 
 
-def look(journal: Journal, files: list[media.File], entries_of: Callable[[list[media.File]], Iterable[dict[str, Any]]]) -> None:
-    """Write down what is said of every file that the journal does not know as it is now."""
-    known = {line["path"]: (line["bytes"], line["mtime_ns"]) for _, line in journal.lines()}
-    left = [file for file in files if known.get(file.path) != (file.bytes, file.mtime_ns)]
+def left_to_look_at(journal: Journal, files: list[media.File]) -> list[media.File]:
+    """The files that the journal does not know as they are now, and those that could not be read: a card may have been out."""
+    known = {}
+    for _, line in journal.lines():
+        lost = str(line.get("failure", "")).startswith(CANNOT_BE_READ)
+        known[line["path"]] = None if lost else (line["bytes"], line["mtime_ns"])
+    return [file for file in files if known.get(file.path) != (file.bytes, file.mtime_ns)]
+
+
+def look(journal: Journal, looker: Looker, found: media.Found) -> None:
+    """Write down what is said of every file that is left to look at."""
+    files, left = found.files, left_to_look_at(journal, found.files)
+    if left:
+        settle_threads(looker.network)
     bar = tqdm(total=len(files), initial=len(files) - len(left), desc="files", unit="", disable=None, smoothing=0.1)
     with bar:
-        for entry in entries_of(left):
+        for entry in entries(looker, found.root, left):
             journal.append(entry)
             bar.update()
 
@@ -205,7 +215,11 @@ def parser() -> argparse.ArgumentParser:
 
 def parsed() -> argparse.Namespace:
     """The command line. Raises DataError for options that contradict each other, and files that are not there."""
-    args = parser().parse_args()
+    words = list(sys.argv[1:])
+    if "--utc-offset" in words[:-1]:  # argparse takes -05:00 for an option
+        place = words.index("--utc-offset")
+        words[place : place + 2] = [f"--utc-offset={words[place + 1]}"]
+    args = parser().parse_args(words)
     if args.sequence_gap is not None and args.sequences is not None:
         raise DataError("--sequence-gap and --sequences both say what one event is: give one")
     if args.batch_size < 1:
@@ -267,6 +281,8 @@ def main() -> None:
     labels = own_labels.read(args.labels) if args.labels else None
     found = media.find(args.paths)
     listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
+    if args.sequences:
+        sequences.from_file(args.sequences, pd.DataFrame({"path": [file.path for file in found.files]}))
     looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
     people = [label for label in looker.found_as if kind_of(label) in (PERSON, VEHICLE)]
     run = described(model, found, args.paths, task, chosen.get("image_threshold", 0.0), people)
@@ -286,9 +302,8 @@ def main() -> None:
         "least score of a box": floor,
     }
     with Journal(out / _JOURNAL, about) as journal:
-        settle_threads(network)
         started = time.perf_counter()
-        look(journal, found.files, partial(entries, looker, found.root))
+        look(journal, looker, found)
         seconds = time.perf_counter() - started
         table = ordered(sequenced(index(journal, found.files), args.sequence_gap, args.sequences))
         offsets, ids = table["offset"].tolist(), table["sequence"].tolist()

@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from megadetector.postprocessing.validate_batch_results import ValidateBatchResultsOptions, validate_batch_results
 
 from stages.datasets.caltech_camera_traps import read
 from stages.files import check_manifest
@@ -23,6 +22,7 @@ from stages.formats import as_text, camtrap_dp, coco_camera_traps, megadetector,
 from stages.megadetector import read_boxes
 from stages.results import Box, Result, Run
 from stages.samples import BOX_COLUMNS
+from tests.megadetector_format import ValidateBatchResultsOptions, validate_batch_results
 
 ZONE = timezone(timedelta(hours=2))
 NOON = datetime(2020, 6, 1, 12)
