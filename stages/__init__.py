@@ -4,10 +4,12 @@ The pipeline, in its order
     check.py        the whole of params.yaml, before anything else
     download.py     source -> data/raw/<dataset>, in the authors' own format
     clean.py        raw -> samples table + rejects table, each reject with its reason
+    bboxes.py       boxes of people from their joints
     split.py        samples -> one list of parts for each version
     pretrain.py     the embedded profile's stand-in for published weights
     harden.py       a version with the weakest classes upsampled or isolated
     train.py        one model -> models/<model>/ and its predictions
+    heatmaps.py     pictures and heatmaps of the joints found in them, stored for a classifier
     evaluate.py     one model's predictions -> answers and metrics
     report.py       everything of one data set -> reports/<dataset>/index.html (report.html is its template)
 
@@ -39,6 +41,10 @@ What they share
     transfer.py     one file from an address, resumed and checked
     archives.py     unpacking that nothing escapes from
     samples.py      the samples table: columns, units, checks
+    people.py       the tables of people and joints
+    joints.py       the document's rules for joints, and boxes round them
+    stamps.py       joints -> heatmap and back
+    shards.py       stored pictures, many to a file
     pictures.py     one decoder; hashes of a picture
     geometry.py     boxes as arrays
     isolation.py    an animal without its background: masked, cut out, pasted elsewhere
@@ -55,10 +61,12 @@ What they share
     answers.py      one answer for each picture and sequence, by what validation chose
     scores.py       metrics of answers as pure functions
     box_scores.py   metrics of boxes
+    pose_scores.py  metrics of joints
+    people_report.py  the page of a data set of people (people_report.html is its template)
     calibration.py  how sure against how often right
 
     datasets/       one file for each source format
-    networks/       one folder for each model family: image, crop, yolo, efficientdet
+    networks/       one folder for each model family: image, crop, yolo, efficientdet, heatmap
     embedded/       the renderer of the embedded data
 """
 

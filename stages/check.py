@@ -7,29 +7,38 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from stages.bboxes import BoxesSettings
 from stages.clean import CleanSettings
 from stages.command import run
 from stages.download import DownloadSettings
 from stages.evaluate import EvaluateSettings
 from stages.files import DataError, write_json
 from stages.harden import HardenSettings
+from stages.heatmaps import HeatmapSettings
 from stages.networks import family
-from stages.pretrain import PretrainSettings
+from stages.pretrain import ADAPTERS, PretrainSettings, renderer
 from stages.settings import Record, read_params, section
 from stages.split import SplitSettings
 
 PROFILES = ("smoke", "embedded", "paper")
-VERSIONS = ("location", "class", "official")  # what `split` makes
+_KNOWN = ("location", "class", "official")  # versions of data with locations, whether a profile makes them or not
 HARDER = ("upsampled", "isolated")  # what `harden` makes
 NOTHING_ELSE = "data/params.checked.json"  # what a model needs that builds on nothing but its data
+
+
+class DatasetEntry(Record):
+    """What an entry of `datasets` holds beside its profiles."""
+
+    tables: str  # what is split and trained on: data/clean/<dataset>, or data/boxes/<dataset> where boxes come from joints
 
 
 class Entry(Record):
     """What an entry of `models` holds beside its profiles."""
 
     dataset: str
+    tables: str  # as the data set has it
     lists: str  # data/splits/<dataset>/<version>, or data/harder/<dataset>/<version>
-    needs: str  # models/<pretrained>, data/predictions/<dataset>/<model>, or NOTHING_ELSE
+    needs: str  # models/<pretrained>, data/predictions/<dataset>/<model>, data/heatmaps/<dataset>, or NOTHING_ELSE
     family: str
 
 
@@ -37,6 +46,7 @@ class PretrainedEntry(Record):
     """What an entry of `pretrained` holds beside its profiles."""
 
     family: str
+    draws: str  # the embedded data set that is drawn
 
 
 class HarderEntry(Record):
@@ -46,9 +56,22 @@ class HarderEntry(Record):
     judged: str  # the answers whose validation part says which classes are weak
 
 
+class BoxesEntry(Record):
+    """What an entry of `bboxes` holds beside its profiles: nothing."""
+
+
+class HeatmapsEntry(Record):
+    """What an entry of `heatmaps` holds beside its profiles."""
+
+    tables: str
+    lists: str  # the version whose pictures get heatmaps
+    pose: str  # models/<the model that finds the joints>
+    family: str  # of that model
+
+
 def check_all(params: dict[str, Any]) -> int:
     """Check the whole file: every section of every profile. Returns how many; raises DataError for the first fault."""
-    known = ["profile", "seed", "datasets", "evaluate", "pretrained", "harder", "models"]
+    known = ["profile", "seed", "datasets", "evaluate", "pretrained", "harder", "bboxes", "heatmaps", "models"]
     if strangers := sorted(set(params) - set(known)):
         raise DataError(f"params.yaml: unknown key `{strangers[0]}`. Allowed: {', '.join(known)}")
     if params.get("profile") not in PROFILES:
@@ -60,6 +83,9 @@ def check_all(params: dict[str, Any]) -> int:
     stages: dict[str, type[Record]] = {"download": DownloadSettings, "clean": CleanSettings, "split": SplitSettings}
     for name, profiles in params["datasets"].items():
         _require_profiles(f"datasets.{name}", profiles)
+        rest = {key: value for key, value in profiles.items() if key not in PROFILES}
+        about = section(f"datasets.{name}", DatasetEntry, {"datasets": {name: rest}})
+        _require_one_of(f"datasets.{name}.tables", about.tables, _tables(name, params))
         for profile in PROFILES:
             given = set(profiles[profile])
             if given != set(stages):
@@ -71,15 +97,17 @@ def check_all(params: dict[str, Any]) -> int:
     kinds: tuple[tuple[str, type[Record], Any], ...] = (
         ("pretrained", PretrainedEntry, _check_pretrained),
         ("harder", HarderEntry, _check_harder),
+        ("bboxes", BoxesEntry, _check_bboxes),
+        ("heatmaps", HeatmapsEntry, _check_heatmaps),
         ("models", Entry, _check_model),
     )
-    for kind, about, check in kinds:
+    for kind, of_entry, check in kinds:
         for name, entry in params.get(kind, {}).items():
             if "." in name:
                 raise DataError(f"params.yaml: {kind}.{name}: a key may hold no dot: DVC reads it as a path")
             _require_profiles(f"{kind}.{name}", entry)
             rest = {key: value for key, value in entry.items() if key not in PROFILES}
-            check(name, section(f"{kind}.{name}", about, {kind: {name: rest}}), params)
+            check(name, section(f"{kind}.{name}", of_entry, {kind: {name: rest}}), params)
             checked += len(PROFILES)
     return checked
 
@@ -87,29 +115,64 @@ def check_all(params: dict[str, Any]) -> int:
 def _check_pretrained(name: str, entry: PretrainedEntry, params: dict[str, Any]) -> None:
     if name in params["models"]:
         raise DataError(f"params.yaml: pretrained.{name}: a model has this name too: both write models/{name}")
+    _require_one_of(f"pretrained.{name}.draws", entry.draws, list(ADAPTERS))
     for profile in PROFILES:
         path = f"pretrained.{name}.{profile}"
-        if section(path, PretrainSettings, params).train is not None:
+        settings = section(path, PretrainSettings, params)
+        if settings.draw is not None:
+            section(f"{path}.draw", renderer(entry.draws).SETTINGS, params)
+        if settings.train is not None:
             section(f"{path}.train", family(entry.family).SETTINGS, params)
 
 
+def _versions(dataset: str, profile: str, params: dict[str, Any]) -> list[str]:
+    return section(f"datasets.{dataset}.{profile}.split", SplitSettings, params).made()
+
+
 def _check_harder(name: str, entry: HarderEntry, params: dict[str, Any]) -> None:
-    _require_one_of(f"harder.{name}.base", entry.base, [f"data/splits/{name}/{version}" for version in VERSIONS])
+    _require_one_of(f"harder.{name}.base", entry.base, [f"data/splits/{name}/{version}" for version in _KNOWN])
     own = [model for model, other in params["models"].items() if other.get("lists") == entry.base]
     _require_one_of(f"harder.{name}.judged", entry.judged, [f"data/answers/{name}/{model}" for model in own])
     for profile in PROFILES:
         section(f"harder.{name}.{profile}", HardenSettings, params)
 
 
+def _tables(dataset: str, params: dict[str, Any]) -> list[str]:
+    return [f"data/boxes/{dataset}"] if dataset in params.get("bboxes", {}) else [f"data/clean/{dataset}"]
+
+
+def _check_bboxes(name: str, _entry: BoxesEntry, params: dict[str, Any]) -> None:
+    _require_one_of(f"bboxes.{name}", name, list(params["datasets"]))
+    for profile in PROFILES:
+        section(f"bboxes.{name}.{profile}", BoxesSettings, params)
+
+
+def _check_heatmaps(name: str, entry: HeatmapsEntry, params: dict[str, Any]) -> None:
+    _require_one_of(f"heatmaps.{name}.tables", entry.tables, _tables(name, params))
+    made = [f"data/splits/{name}/{version}" for profile in PROFILES for version in _versions(name, profile, params)]
+    _require_one_of(f"heatmaps.{name}.lists", entry.lists, list(dict.fromkeys(made)))
+    finders = [f"models/{key}" for key, model in params["models"].items() if model.get("family") == entry.family]
+    _require_one_of(f"heatmaps.{name}.pose", entry.pose, finders)
+    for profile in PROFILES:
+        section(f"heatmaps.{name}.{profile}", HeatmapSettings, params)
+
+
 def _check_model(name: str, entry: Entry, params: dict[str, Any]) -> None:
     _require_one_of(f"models.{name}.dataset", entry.dataset, list(params["datasets"]))
-    made = [f"data/splits/{entry.dataset}/{version}" for version in VERSIONS]
+    versions = {profile: _versions(entry.dataset, profile, params) for profile in PROFILES}
+    made = [f"data/splits/{entry.dataset}/{version}" for version in dict.fromkeys(sum(versions.values(), [*_KNOWN]))]
     if entry.dataset in params.get("harder", {}):
         made += [f"data/harder/{entry.dataset}/{version}" for version in HARDER]
     _require_one_of(f"models.{name}.lists", entry.lists, made)
+    _require_one_of(f"models.{name}.tables", entry.tables, _tables(entry.dataset, params))
     others = [f"models/{other}" for other in params.get("pretrained", {})]
-    others += [f"data/predictions/{entry.dataset}/{other}" for other in params["models"] if other != name]
+    own = [key for key, model in params["models"].items() if key != name and model.get("dataset") == entry.dataset]
+    others += [f"data/predictions/{entry.dataset}/{other}" for other in own]
+    others += [f"data/heatmaps/{entry.dataset}"] if entry.dataset in params.get("heatmaps", {}) else []
     _require_one_of(f"models.{name}.needs", entry.needs, [NOTHING_ELSE, *others])
+    of_heatmaps = entry.needs.startswith("data/heatmaps/")
+    if of_heatmaps:
+        _require_one_of(f"models.{name}.lists", entry.lists, [params["heatmaps"][entry.dataset]["lists"]])
     for profile in PROFILES:
         settings = section(f"models.{name}.{profile}", family(entry.family).SETTINGS, params)
         if getattr(settings, "boxes", None) == "needs" and not entry.needs.startswith("data/predictions/"):
@@ -117,11 +180,15 @@ def _check_model(name: str, entry: Entry, params: dict[str, Any]) -> None:
                 f"params.yaml: models.{name}.{profile}: `boxes: needs` classifies a detector's boxes, and needs is "
                 f"{entry.needs}: name data/predictions/{entry.dataset}/<detector>, or set boxes to megadetector:<path>"
             )
+        if hasattr(settings, "inputs") and not of_heatmaps:
+            raise DataError(
+                f"params.yaml: models.{name}.{profile}: family {entry.family} is shown stored heatmaps, and needs is "
+                f"{entry.needs}: name data/heatmaps/{entry.dataset}"
+            )
     version = entry.lists.rpartition("/")[2]
-    split = params["datasets"][entry.dataset][params["profile"]]["split"]
-    if version in VERSIONS and split.get(version) is None:  # in the profile at hand
+    if entry.lists.startswith("data/splits/") and version not in versions[params["profile"]]:  # in the profile at hand
         where = f"datasets.{entry.dataset}.{params['profile']}.split"
-        there = ", ".join(known for known in VERSIONS if split.get(known) is not None)
+        there = ", ".join(versions[params["profile"]])
         print(f"note: {name} cannot run: {where} makes {there}, not {version}. Run the others by name")
 
 

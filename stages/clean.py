@@ -4,6 +4,7 @@
 
 Every picture is decoded once, in parallel, to find half files and to hash it. Rows in = kept + rejected (+ merged pictures,
 + annotations replaced by hand labels), asserted and written to `counts.json`. A bad row is never a stop; too many of them are.
+Where the source is one of people, their joints are repaired by the document's rules (stages/joints.py), each counted.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import os
 from collections import defaultdict
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,9 @@ from stages import geometry
 from stages.command import run
 from stages.datasets import PICTURE_ENDINGS, REJECT_COLUMNS, Raw, adapter
 from stages.files import DataError, new_folder, sha256_bytes, write_json
+from stages.joints import REPAIRS, JointSettings, has_place, repaired
 from stages.labels import read_labels, relabelled
+from stages.people import JOINT_NAMES, JOINTS, PEOPLE, check_people, no_people
 from stages.pictures import MAX_PIXELS, Inspected, UnreadablePicture, inspect
 from stages.samples import BOX_COLUMNS, EMPTY, SAMPLES, check_tables
 from stages.settings import Record, read_params, section
@@ -35,10 +38,24 @@ class CleanSettings(Record):
     max_bad_share: float = Field(0.05, ge=0, le=1)  # of picture rows refused for a fault; above it the stage fails
     scale_tolerance: float = Field(0.02, gt=0)  # by how much width and height may disagree on actual / listed size
     max_pixels: int = Field(MAX_PIXELS, gt=0)  # larger pictures are refused before they are decoded
+    joints: JointSettings = JointSettings()  # where the source is one of people
+
+
+class Cleaned(NamedTuple):
+    """What `clean` makes of a source; `people` and `joints` are empty where it is not one of people."""
+
+    samples: pd.DataFrame
+    boxes: pd.DataFrame
+    rejects: pd.DataFrame
+    counts: dict[str, Any]
+    people: pd.DataFrame
+    joints: pd.DataFrame
 
 
 # Reasons that are the user's choice or concern no picture row; they do not count towards `max_bad_share`.
 _NO_FAULT = {"dropped_label", "unlisted_file"}
+_NO_CATEGORY, _NO_ANNOTATION = "no_category", "no_annotation"  # of people: MPII's own test pictures have neither, by design
+_NO_CATEGORY_DETAIL = "the source names no category for it; HRNet's and MMPose's JSON has none at all"
 _DATE = (
     r"^\s*(?P<year>\d{4})[-:/](?P<month>\d\d?)[-:/](?P<day>\d\d?)"
     r"(?:[T ]+(?P<clock>\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(?:Z|UTC|[+-]\d\d:?\d\d)?)?\s*$"
@@ -48,9 +65,16 @@ _DATE = (
 def clean(
     raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], settings: CleanSettings, workers: int
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Tables of a source -> (samples, boxes, rejects, counts). Raises DataError when nothing is left or too much is bad."""
+    """The first four tables of `clean_all`: all there is where the source is not one of people."""
+    return clean_all(raw, root, files, settings, workers)[:4]
+
+
+def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], settings: CleanSettings, workers: int) -> Cleaned:
+    """Tables of a source -> its samples and what belongs to them. Raises DataError when nothing is left or too much is bad."""
     pictures = raw.pictures.copy()
     rejects = [raw.rejects]
+    if raw.people is not None:  # before a file is opened: rules 1 and 2 find nothing in them
+        pictures = _without_joints(pictures, raw, rejects)
     pictures["path"], missing = _find_files(pictures["file_name"], files)
     pictures = _reject(pictures, missing, "picture", "file_missing", "no file of this name in the source, or several", rejects)
 
@@ -61,22 +85,31 @@ def clean(
     refused = annotations.index[_has_place(annotations)].difference(boxes.index)
 
     pictures = _label(pictures, annotations, boxes)
-    pictures = _reject(pictures, pictures["label"].isna(), "picture", "no_annotation", "no usable annotation", rejects)
+    people, joints = no_people()
+    if raw.people is not None:
+        joints = _repaired(raw, pictures, settings.joints, rejects)
+        pictures = _peopled(pictures, joints, rejects)
+    pictures = _reject(pictures, pictures["label"].isna(), "picture", _NO_ANNOTATION, "no usable annotation", rejects)
     dropped = pictures["label"].isin(settings.drop_labels)
     pictures = _reject(pictures, dropped, "picture", "dropped_label", "in `drop_labels`", rejects)
     pictures = _one_of_each(pictures, raw.by_hand, rejects)
     annotations = _of_kept(annotations.drop(index=refused), pictures, rejects)
     boxes = boxes[boxes.index.isin(annotations.index)]
+    if raw.people is not None:
+        people, joints = _people_left(raw.people, joints, pictures, rejects)
 
     unlisted = sorted(_unlisted(raw, files))
     unlisted_rows = pd.DataFrame({"row": unlisted, "file_name": unlisted})
     _add(unlisted_rows, "file", "unlisted_file", "no annotation list names it", rejects)
     rejected = pd.concat([table for table in rejects if len(table)] or rejects[:1], ignore_index=True)[REJECT_COLUMNS]
     counts = _count(raw, pictures, annotations, boxes, rejected)
+    if raw.people is not None:
+        counts |= _count_people(raw, people, joints, rejected)
     _judge(counts, settings.max_bad_share)
     samples = _typed(pictures)[list(SAMPLES.columns)].sort_values("sample_id", ignore_index=True)
     boxes = boxes[["sample_id", "label", *BOX_COLUMNS]].sort_values(["sample_id", *BOX_COLUMNS], ignore_index=True)
-    return *check_tables(samples, boxes), rejected, counts
+    boxes = boxes.astype({"sample_id": str, "label": str})  # which a source without annotations leaves open
+    return Cleaned(*check_tables(samples, boxes), rejected, counts, *check_people(people, joints))
 
 
 def _find_files(names: pd.Series, files: dict[str, tuple[int, str | None]]) -> tuple[pd.Series, pd.Series]:
@@ -268,7 +301,7 @@ def _count(
     reasons = rejects.groupby(["kind", "reason"]).size()
     by_kind = {
         kind: {str(reason): int(n) for (_, reason), n in reasons[reasons.index.get_level_values("kind") == kind].items()}
-        for kind in ("picture", "annotation", "file")
+        for kind in ("picture", "annotation", "file", *(() if raw.people is None else ("person", "joint")))
     }
     early = raw.rejects["kind"].value_counts()
     pictures_in = len(raw.pictures) + raw.merged + int(early.get("picture", 0))
@@ -278,7 +311,8 @@ def _count(
         raise AssertionError(f"rows lost: {pictures_in} in, {len(pictures)} kept, {rejected_pictures} rejected")
     if annotations_in != len(annotations) + rejected_annotations + raw.replaced:
         raise AssertionError(f"rows lost: {annotations_in} in, {len(annotations)} kept, {rejected_annotations} rejected")
-    bad = sum(n for reason, n in by_kind["picture"].items() if reason not in _NO_FAULT)
+    no_fault = _NO_FAULT | (set() if raw.people is None else {_NO_CATEGORY, _NO_ANNOTATION})
+    bad = sum(n for reason, n in by_kind["picture"].items() if reason not in no_fault)
     return {
         "pictures": {"in": pictures_in, "kept": len(pictures), "rejected": rejected_pictures, "merged": raw.merged},
         "annotations": {
@@ -300,7 +334,10 @@ def _judge(counts: dict[str, Any], max_bad_share: float) -> None:
     because = ", ".join(f"{n} {reason}" for reason, n in counts["rejected_because"]["picture"].items()) or "none rejected"
     total, kept = counts["pictures"]["in"], counts["pictures"]["kept"]
     if not kept:
-        raise DataError(f"no picture is left of {total} ({because}). Nothing can be trained on this source")
+        hint = ""
+        if _NO_CATEGORY in counts["rejected_because"]["picture"]:
+            hint = ". HRNet's and MMPose's JSON names no categories: read the authors' .mat, or give them in `download.labels`"
+        raise DataError(f"no picture is left of {total} ({because}). Nothing can be trained on this source{hint}")
     if counts["bad_share"] > max_bad_share:
         raise DataError(
             f"{counts['bad_share']:.1%} of {total} picture rows are bad, more than `max_bad_share` {max_bad_share:.1%} "
@@ -308,11 +345,89 @@ def _judge(counts: dict[str, Any], max_bad_share: float) -> None:
         )
 
 
+# People --------------------------------------------------------------------------------------------------------------
+
+
+def _without_joints(pictures: pd.DataFrame, raw: Raw, rejects: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rules 3 and 4, for pictures in which the source places no joint."""
+    assert raw.joints is not None
+    placed = pictures["sample_id"].isin(raw.joints.loc[has_place(raw.joints), "sample_id"])
+    named = pictures["sample_id"].isin(raw.annotations["sample_id"])
+    pictures = _reject(pictures, ~placed & ~named, "picture", _NO_CATEGORY, _NO_CATEGORY_DETAIL, rejects)
+    return _reject(pictures, ~placed[pictures.index], "picture", _NO_ANNOTATION, "the source places no joint in it", rejects)
+
+
+def _repaired(raw: Raw, pictures: pd.DataFrame, settings: JointSettings, rejects: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rules 1 and 2: the joints in `pictures`, each repair listed."""
+    assert raw.people is not None
+    assert raw.joints is not None
+    sizes = pictures[["sample_id", "width_px", "height_px"]]
+    found = raw.joints.merge(sizes, on="sample_id").merge(
+        raw.people[["sample_id", "person", "row"]], on=["sample_id", "person"]
+    )
+    joints, rule = repaired(found, found[["width_px", "height_px"]].to_numpy(dtype=float), settings.strict_edge)
+    for name in REPAIRS:
+        those = found[rule == name]
+        details = [
+            f"at ({x:g}, {y:g}) in a picture of {width} x {height} px"
+            for x, y, width, height in those[["x_px", "y_px", "width_px", "height_px"]].itertuples(index=False)
+        ]
+        names = those["row"] + " " + those["joint"].map(dict(enumerate(JOINT_NAMES)))
+        _add(those.assign(row=names), "joint", name, details, rejects)
+    return joints[list(JOINTS.columns)]
+
+
+def _peopled(pictures: pd.DataFrame, joints: pd.DataFrame, rejects: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rule 3, and what the repairs left nobody in."""
+    pictures = _reject(pictures, pictures["label"].isna(), "picture", _NO_CATEGORY, _NO_CATEGORY_DETAIL, rejects)
+    nobody = ~pictures["sample_id"].isin(joints.loc[has_place(joints), "sample_id"])
+    return _reject(pictures, nobody, "picture", "nobody_left", "none of its joints lies in it", rejects)
+
+
+def _people_left(
+    people: pd.DataFrame, joints: pd.DataFrame, pictures: pd.DataFrame, rejects: list[pd.DataFrame]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The people of the pictures that are kept, and their joints; who has no joint left is refused."""
+    gone = ~people["sample_id"].isin(pictures["sample_id"])
+    people = _reject(people, gone, "person", "picture_rejected", "its picture was rejected", rejects)
+    key = ["sample_id", "person"]
+    there = pd.MultiIndex.from_frame(joints.loc[has_place(joints), key])
+    without = pd.Series(~pd.MultiIndex.from_frame(people[key]).isin(there), people.index)
+    people = _reject(people, without, "person", "no_joint_left", "none of its joints lies in the picture", rejects)
+    joints = joints[pd.MultiIndex.from_frame(joints[key]).isin(pd.MultiIndex.from_frame(people[key]))]
+    people = people[list(PEOPLE.columns)].sort_values(key, ignore_index=True)
+    return people, joints.sort_values([*key, "joint"], ignore_index=True)
+
+
+def _count_people(raw: Raw, people: pd.DataFrame, joints: pd.DataFrame, rejects: pd.DataFrame) -> dict[str, Any]:
+    """People and joints in = kept + rejected, and how often each rule was used; a difference is this program's fault."""
+    assert raw.people is not None
+    assert raw.joints is not None
+    of_kind = {kind: rejects.loc[rejects["kind"] == kind, "reason"].value_counts() for kind in ("picture", "person", "joint")}
+    early = raw.rejects["kind"].value_counts()
+    people_in, placed = len(raw.people) + int(early.get("person", 0)), int(has_place(raw.joints).sum())
+    refused = int(of_kind["person"].sum())
+    if people_in != len(people) + refused:
+        raise AssertionError(f"rows lost: {people_in} people in, {len(people)} kept, {refused} rejected")
+    joints_in, kept, listed = placed + int(early.get("joint", 0)), int(has_place(joints).sum()), int(of_kind["joint"].sum())
+    rules = [("joint", name) for name in REPAIRS]
+    rules += [("picture", _NO_CATEGORY), ("picture", _NO_ANNOTATION), ("person", "no_joint_left"), ("picture", "nobody_left")]
+    return {
+        "people": {"in": people_in, "kept": len(people), "rejected": refused},
+        "joints": {"in": joints_in, "kept": kept, "rejected": listed, "of_rejected_pictures": joints_in - kept - listed},
+        "rules": {name: int(of_kind[kind].get(name, 0)) for kind, name in rules},
+    }
+
+
+# The command line ---------------------------------------------------------------------------------------------------
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="raw data -> samples table and rejects table")
     parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
     parser.add_argument("--raw", type=Path, required=True, help="the download stage's output")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--metrics", type=Path, help="JSON to write the counts to that `dvc metrics` shows")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that decode")
     args = parser.parse_args()
     settings = section(args.params, CleanSettings, read_params())
@@ -326,10 +441,13 @@ def main() -> None:
     raw = format_.read(source.root, source.files, settings.annotations)
     if source.labels:
         raw = relabelled(raw, read_labels(source.labels), source.files)
-    pictures, boxes, rejects, counts = clean(raw, source.root, source.files, settings, args.workers)
+    pictures, boxes, rejects, counts, people, joints = clean_all(raw, source.root, source.files, settings, args.workers)
     with new_folder(args.out) as out:
         pictures.to_parquet(out / "samples.parquet", index=False)
         boxes.to_parquet(out / "boxes.parquet", index=False)
+        if raw.people is not None:
+            people.to_parquet(out / "people.parquet", index=False)
+            joints.to_parquet(out / "joints.parquet", index=False)
         rejects.to_csv(out / "rejects.csv", index=False)
         write_json(out / "counts.json", counts)
         write_json(
@@ -342,11 +460,16 @@ def main() -> None:
                 "licence": "this program's own" if drawn else format_.LICENCE,
             },
         )
+    if args.metrics:
+        shown = ("pictures", "annotations", "people", "joints", "rules", "bad_share", "rejected_because")
+        write_json(args.metrics, {name: counts[name] for name in shown if name in counts})
     pictures_, because = counts["pictures"], counts["rejected_because"]
     print(
         f"{pictures_['in']} pictures in, {pictures_['kept']} kept, {pictures_['rejected']} rejected, "
         f"{len(boxes)} boxes; reasons: {because['picture'] | because['annotation']}"
     )
+    if raw.people is not None:
+        print(f"{counts['people']['in']} people in, {counts['people']['kept']} kept; rules: {counts['rules']}")
     if source.labels:
         print(
             f"hand labels: {len(raw.by_hand)} pictures relabelled, {raw.replaced} of the source's annotations replaced; "

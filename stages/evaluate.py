@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from stages import box_scores, calibration, geometry, scores
+from stages import box_scores, calibration, geometry, pose_scores, scores
 from stages.answers import Answers, answer, choose, task_of
 from stages.command import run
 from stages.files import DataError, new_file, new_folder, read_json, require_manifest, seed_from, write_json
-from stages.predictions import BOX, TABLE
+from stages.predictions import BOX, JOINTS, TABLE, check_predictions
 from stages.samples import (
     BOX_COLUMNS,
     EMPTY,
@@ -41,6 +41,27 @@ HEADLINES = {
     TEST: ("f1_macro",),
     SEEN: ("f1_macro", "map50"),
     UNSEEN: ("n", "f1_macro", "f1_macro_low", "f1_macro_high", "majority", "map50"),
+}
+
+# Where nothing is kept apart by location, one test part says it all.
+PLAIN_HEADLINES = {
+    VAL: ("f1_macro",),
+    TEST: (
+        *("n", "accuracy", "accuracy_low", "accuracy_high", "precision_macro", "precision_weighted", "recall_weighted"),
+        *("f1_macro", "f1_macro_low", "f1_macro_high", "majority"),
+    ),
+}
+
+
+# Of people's joints.
+NO_ROWS = {  # tables that say nothing of them, which DVC expects all the same
+    "confusion": ["level", "part", "actual", "predicted", "n"],
+    "slices": ["part", "slice", "value", "n", "f1_macro", "accuracy"],
+    "reliability": ["part", "scores", "low", "high", "n", "confidence", "accuracy"],
+}
+POSE_HEADLINES = {
+    VAL: ("map50", "pckh"),
+    TEST: (*("n", "people", "map50", "map50_low", "map50_high", "map50_95", "pckh", "pckh_low", "pckh_high", "mean_pose"),),
 }
 
 
@@ -177,6 +198,36 @@ def score(
     return Scored(replace(answers, pictures=table), parts, tables)
 
 
+def score_poses(
+    predictions: pd.DataFrame,
+    pictures: pd.DataFrame,
+    train: pd.DataFrame,
+    samples: Samples,
+    settings: EvaluateSettings,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Figures of people's found joints: `parts`, and `classes`, a row for each part and joint. `pictures` have `part`.
+
+    The baseline puts train's mean pose into the boxes found. Raises DataError for a figure that is not finite.
+    """
+    check_predictions(predictions, pictures["sample_id"])
+    true = pose_scores.true_people(samples.people, samples.joints, samples.boxes)
+    pose = pose_scores.mean_pose(true[true["sample_id"].isin(train["sample_id"])])
+    rows, by_joint = [], []
+    for part in SCORED:
+        own = pictures[pictures["part"] == part].set_index("sample_id")["seq_id"]
+        if own.empty:
+            continue
+        found, truth = box_scores.of_pictures(predictions, true, own.index)
+        figures, joints = pose_scores.summary(found, truth, pose, own, settings.map_draws, seed_from(seed, part))
+        rows.append({"part": part} | figures)
+        by_joint.append(joints.rename(columns={"joint": "label"}).assign(part=part, f1=float("nan")))
+    parts = pd.DataFrame(rows)
+    require_finite(parts)
+    classes = pd.concat(by_joint, ignore_index=True)
+    return {"parts": parts, "classes": classes[["part", "label", "n", "pckh", "f1"]]}
+
+
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path, name: str) -> None:
     """<name>.<table>.csv in `folder` for each."""
     for table, rows in tables.items():
@@ -201,9 +252,11 @@ def require_finite(figures: pd.DataFrame) -> None:
 def headline(parts: pd.DataFrame) -> dict[str, Any]:
     """The dozen figures that `dvc metrics` shows, by part, and the gap between seen and unseen."""
     by_part = parts.set_index("part")
+    by_location = bool({SEEN, UNSEEN} & set(by_part.index))
+    headlines = POSE_HEADLINES if "pckh" in parts else HEADLINES if by_location else PLAIN_HEADLINES
     found: dict[str, Any] = {
         part: {name: by_part.at[part, name].item() for name in names if name in parts and pd.notna(by_part.at[part, name])}
-        for part, names in HEADLINES.items()
+        for part, names in headlines.items()
         if part in by_part.index
     }
     if SEEN in found and UNSEEN in found:
@@ -284,13 +337,25 @@ def main() -> None:
     pictures = of_part(samples, lists, *SCORED)
     predictions = pd.read_parquet(args.predictions / TABLE)
     card = read_json(args.trained / "model.json")
+    described = {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
+    if task_of(predictions) == JOINTS:
+        tables = score_poses(predictions, pictures, of_part(samples, lists, TRAIN), samples, settings, args.seed)
+        write_json(args.metrics / f"{args.model}.json", rounded(headline(tables["parts"]) | described))
+        with new_folder(args.answers) as out:
+            write_json(out / "chosen.json", {})  # nothing is answered by joints alone
+        nothing = {name: pd.DataFrame(columns=columns) for name, columns in NO_ROWS.items()}
+        write_tables(tables | nothing, args.metrics, args.model)
+        for row in tables["parts"].to_dict("records"):
+            print(f"{args.model} {row['part']}: OKS mAP50 {row['map50']:.3f}, PCKh {row['pckh']:.3f}, n {row['n']}")
+        return
     chosen = choose(predictions, pictures)
     true = samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
     if task_of(predictions) == BOX and len(true):
         chosen["box_threshold"] = choose_box_threshold(predictions, true, pictures.rename(columns={"label": "actual"}))
     scored = score(predictions, pictures, samples, chosen, card["classes"], majority, settings, args.seed)
-    metrics = headline(scored.parts) | {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
-    write_json(args.metrics / f"{args.model}.json", rounded(metrics))  # first: it refuses what is no finite number
+    write_json(
+        args.metrics / f"{args.model}.json", rounded(headline(scored.parts) | described)
+    )  # first: it refuses what is no finite number
     with new_folder(args.answers) as out:
         columns = ["sample_id", "part", "seq_id", "actual", "predicted", "score", "calibrated"]
         scored.answers.pictures[columns].to_parquet(out / "answers.parquet", index=False)

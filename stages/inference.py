@@ -23,14 +23,15 @@ from stages import geometry
 from stages.files import DataError
 from stages.geometry import Boxes
 from stages.pictures import RGB, at_least_for, cut, read_picture
-from stages.predictions import BOX, CLASS, box_rows, check_predictions, class_rows
+from stages.predictions import BOX, CLASS, JOINTS, box_rows, check_predictions, class_rows
 from stages.regions import Regions, listed_animals
 from stages.samples import BOX_COLUMNS, EMPTY
 from stages.views import View
 
 BATCH_SIZE = 64
 _AHEAD = 4  # batches' worth of items that may wait for others of their shape
-Found = NDArray[Any]  # probabilities (C,), or boxes (N, 6): xyxy, score, class number
+# Probabilities (C,); or boxes (N, 6): xyxy, score, class number; or people (N, 6 + 48): also x, y, confidence of each joint.
+Found = NDArray[Any]
 Job = TypeVar("Job")
 Read = TypeVar("Read")
 
@@ -40,7 +41,7 @@ class Network:
     """A trained model in use, as a family's `load` gives it."""
 
     card: dict[str, Any]  # its model.json
-    task: str  # of its outputs: CLASS or BOX
+    task: str  # of its outputs: CLASS, BOX or JOINTS
     classes: tuple[str, ...]  # of its outputs
     module: nn.Module  # uint8 (B, h, w, 3) RGB -> what `finish` takes; in evaluation mode, on its device
     finish: Callable[
@@ -48,6 +49,8 @@ class Network:
     ]  # (that, floor) -> for each of B: probabilities, or boxes in px, the surest first
     view: Callable[[int, int], View]  # how a picture of a width and height in px is shown to it
     regions: Regions | None = None  # where it classifies what lies in a detector's boxes, not whole pictures
+    # Where it is shown what another stage made and stored, by its folder: sample_id -> uint8 (h, w, channels).
+    stored: Callable[[Path], Callable[[str], NDArray[np.uint8]]] | None = None
     half: bool = False  # on a GPU in bfloat16
     floor: float = 0.0  # boxes less sure are not wanted; none that is surer depends on them
 
@@ -86,7 +89,7 @@ def run(network: Network, items: Iterable[Item], batch_size: int = BATCH_SIZE) -
         batch = shapes.pop(shape)
         results = network(np.stack([item.rgb for item in batch if item.rgb is not None]))
         for item, result in zip(batch, results, strict=True):
-            found[id(item)] = _at_full_size(result, item) if network.task == BOX else result
+            found[id(item)] = result if network.task == CLASS else _at_full_size(result, item)
         return len(batch)
 
     def ready() -> Iterator[tuple[Item, Found | None]]:
@@ -115,7 +118,10 @@ def run(network: Network, items: Iterable[Item], batch_size: int = BATCH_SIZE) -
 def _at_full_size(boxes: Found, item: Item) -> Found:
     assert item.view is not None
     xyxy = item.view.back(boxes[:, :4], item.width_px, item.height_px)
-    return np.column_stack([xyxy, boxes[:, 4:]])[geometry.area(xyxy) > 0]
+    rest = boxes[:, 4:].copy()
+    for axis, (margin, scale) in enumerate(item.view.to_full_size(item.width_px, item.height_px)):  # joints lie after 2 numbers
+        rest[:, 2 + axis :: 3] = (rest[:, 2 + axis :: 3] - margin) * scale
+    return np.column_stack([xyxy, rest])[geometry.area(xyxy) > 0]
 
 
 def threads() -> int:
@@ -153,17 +159,27 @@ def shown_regions(
 
 
 def predict(
-    network: Network, pictures: pd.DataFrame, root: Path, batch_size: int = BATCH_SIZE, boxes: pd.DataFrame | None = None
+    network: Network,
+    pictures: pd.DataFrame,
+    root: Path,
+    batch_size: int = BATCH_SIZE,
+    boxes: pd.DataFrame | None = None,
+    needs: Path | None = None,
 ) -> pd.DataFrame:
     """A predictions table for a samples table, in its order. Raises LostPicture for one that changed since `clean`.
 
     `boxes` are a detector's predictions for the same pictures, which a network of regions wants: a class for each box that is
-    sure enough, its score the detector's times the classifier's.
+    sure enough, its score the detector's times the classifier's. `needs` is the folder that a network of stored pictures wants.
     """
     if network.regions is not None:
         return _classified_boxes(network, pictures, root, batch_size, boxes)
+    if network.stored is not None and needs is None:
+        raise DataError("this model reads what the heatmaps stage stored, and no such folder was given")
+    stored = network.stored(needs) if network.stored is not None and needs is not None else None
 
     def read(row: Any) -> Item:
+        if stored is not None:
+            return Item(row.sample_id, stored(row.sample_id))
         view = network.view(row.width_px, row.height_px)
         rgb = view.show(read_picture(root / row.path, row.sha256, view.at_least_px))
         return Item(row.sample_id, rgb, view, row.width_px, row.height_px)
@@ -174,13 +190,16 @@ def predict(
         return class_rows(pd.DataFrame(scores, index=pictures["sample_id"].to_numpy(), columns=list(network.classes)))
     parts = [
         pd.DataFrame(found[:, :4], columns=BOX_COLUMNS).assign(
-            sample_id=item.of, label=[network.classes[int(number)] for number in found[:, 5]], score=found[:, 4]
+            sample_id=item.of,
+            label=[network.classes[int(number)] for number in found[:, 5]],
+            score=found[:, 4],
+            **({"joints": list(found[:, 6:])} if network.task == JOINTS else {}),
         )
         for item, found in results
         if found is not None and len(found)
     ]
     none = pd.DataFrame(columns=["sample_id", "label", "score", *BOX_COLUMNS])
-    return box_rows(pd.concat(parts, ignore_index=True) if parts else none, pictures["sample_id"])
+    return box_rows(pd.concat(parts, ignore_index=True) if parts else none, pictures["sample_id"], network.task)
 
 
 def _classified_boxes(

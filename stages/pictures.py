@@ -76,7 +76,8 @@ def decode(
                 image.draft(None, (side, side))
             image.load()
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # not before: loading turns a TIFF
-            rgb = _rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)  # or it copies
+            rgb = _rgb(image)
     except UnidentifiedImageError:
         raise UnreadablePicture("not_an_image", f"no image format: starts with {data[:12]!r}") from None
     except UnreadablePicture:
@@ -122,7 +123,7 @@ def _rgb(image: Image.Image) -> RGB:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> Inspected:

@@ -4,9 +4,11 @@ A row says one thing of one picture, by its `task`:
     class  a row for each picture and each class; `score` is its probability, and the scores of a picture sum to 1
     box    a row for each box found, `label` its class, `score` how sure; a picture in which none was found has one row
            with the label `empty`, score 0 and no coordinates, so that no picture is ever missing
+    joints as `box`, of people, and `joints` holds 48 numbers: x_px, y_px and confidence of each of the 16 (stages/people.py)
 Coordinates are in px of the picture the right way up, at its own size.
 """
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
@@ -14,24 +16,33 @@ from pandera.errors import SchemaErrors
 from stages.files import DataError
 from stages.samples import BOX_COLUMNS, EMPTY
 
-CLASS, BOX = "class", "box"
+CLASS, BOX, JOINTS = "class", "box", "joints"
 TABLE = "predictions.parquet"  # in data/predictions/<dataset>/<model>/
 
 PREDICTIONS = pa.DataFrameSchema(
     {
         "sample_id": pa.Column(str),
-        "task": pa.Column(str, pa.Check.isin([CLASS, BOX])),
+        "task": pa.Column(str, pa.Check.isin([CLASS, BOX, JOINTS])),
         "label": pa.Column(str),
         "score": pa.Column(float, pa.Check.between(0, 1.000001)),
         **{name: pa.Column(float, nullable=True) for name in BOX_COLUMNS},
+        "joints": pa.Column(object, nullable=True),
     },
     checks=[
         pa.Check(
             lambda rows: ~rows.duplicated(["sample_id", "label"]) | (rows["task"] != CLASS), error="a class is scored twice"
         ),
         pa.Check(
-            lambda rows: rows[BOX_COLUMNS].notna().sum(axis=1) == 4 * ((rows["task"] == BOX) & (rows["label"] != EMPTY)),
+            lambda rows: rows[BOX_COLUMNS].notna().sum(axis=1) == 4 * (rows["task"].ne(CLASS) & rows["label"].ne(EMPTY)),
             error="a box without coordinates, or coordinates without a box",
+        ),
+        pa.Check(
+            lambda rows: rows["joints"].notna() == ((rows["task"] == JOINTS) & (rows["label"] != EMPTY)),
+            error="a person without joints, or joints without a person",
+        ),
+        pa.Check(
+            lambda rows: all(np.shape(joints) == (48,) and np.isfinite(joints).all() for joints in rows["joints"].dropna()),
+            error="joints that are not 48 finite numbers",
         ),
         pa.Check(
             lambda rows: ~((rows["x_max_px"] <= rows["x_min_px"]) | (rows["y_max_px"] <= rows["y_min_px"])),
@@ -45,11 +56,12 @@ PREDICTIONS = pa.DataFrameSchema(
 def class_rows(scores: pd.DataFrame) -> pd.DataFrame:
     """Predictions of task `class` from a table of probabilities: a row for each sample_id (the index), a column a class."""
     long = scores.rename_axis("sample_id").rename_axis("label", axis=1).stack().rename("score").reset_index()
-    return long.assign(task=CLASS, **dict.fromkeys(BOX_COLUMNS, float("nan")))[list(PREDICTIONS.columns)]
+    return long.assign(task=CLASS, joints=None, **dict.fromkeys(BOX_COLUMNS, float("nan")))[list(PREDICTIONS.columns)]
 
 
-def box_rows(found: pd.DataFrame, sample_ids: pd.Series) -> pd.DataFrame:
-    """Predictions of task `box` from boxes (sample_id, label, score, BOX_COLUMNS); a row `empty` where none was found.
+def box_rows(found: pd.DataFrame, sample_ids: pd.Series, task: str = BOX) -> pd.DataFrame:
+    """Predictions from boxes: sample_id, label, score, BOX_COLUMNS, and joints where there are; a row `empty` where none was
+    found.
 
     In the order of `sample_ids`, the surest box of a picture first.
     """
@@ -58,9 +70,12 @@ def box_rows(found: pd.DataFrame, sample_ids: pd.Series) -> pd.DataFrame:
     none = none.assign(label=EMPTY, score=0.0, **dict.fromkeys(BOX_COLUMNS, float("nan")))
     rows = pd.concat([table for table in (found, none) if len(table)], ignore_index=True) if len(sample_ids) else none
     place = {name: number for number, name in enumerate(sample_ids)}
-    rows = rows.assign(task=BOX, place=rows["sample_id"].map(place)).sort_values(
+    if "joints" not in rows:
+        rows["joints"] = None
+    rows = rows.assign(task=task, place=rows["sample_id"].map(place)).sort_values(
         ["place", "score"], ascending=[True, False], kind="stable", ignore_index=True
     )
+    rows["joints"] = rows["joints"].astype(object).where(rows["joints"].notna(), None)
     return rows[list(PREDICTIONS.columns)].astype({"score": float, **dict.fromkeys(BOX_COLUMNS, float)})
 
 

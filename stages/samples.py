@@ -6,9 +6,10 @@
     rejects.csv       a row for each source row refused, with its reason
     source.json       where the pictures lie (`root`), the adapter, the licence
     counts.json       rows in, kept, rejected and why
+and where the data set is of people, people.parquet and joints.parquet (stages/people.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from stages.files import DataError, read_json
+from stages.people import check_people, no_people
 
 EMPTY = "empty"  # the label of a picture with nothing in it
 TRAIN, VAL, TEST, SEEN, UNSEEN, UNUSED = "train", "val", "test", "seen", "unseen", "unused"  # parts of a split
@@ -70,6 +72,8 @@ class Samples:
     boxes: pd.DataFrame
     root: Path
     data: str  # "embedded" or "your data": what figures made from it are labelled
+    people: pd.DataFrame = field(default_factory=lambda: no_people()[0])
+    joints: pd.DataFrame = field(default_factory=lambda: no_people()[1])
 
 
 def check_tables(pictures: pd.DataFrame, boxes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -102,11 +106,10 @@ def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]
             raise DataError(f"{folder}: an added picture has the id of another, {taken[0]}: run `dvc repro`")
         if own:  # an absolute path stands by itself, whatever root it is joined to
             added = added.assign(path=[(folder.resolve() / path).as_posix() for path in added["path"]])
-        samples = Samples(
-            pd.concat([samples.pictures, added], ignore_index=True),
-            pd.concat([samples.boxes, boxes], ignore_index=True),
-            samples.root,
-            samples.data,
+        samples = replace(
+            samples,
+            pictures=pd.concat([samples.pictures, added], ignore_index=True),
+            boxes=pd.concat([samples.boxes, boxes], ignore_index=True),
         )
     if twice := parts.loc[parts.duplicated("sample_id"), "sample_id"].tolist():
         raise DataError(f"{folder}: {PARTS_CSV} names a picture twice, {twice[0]}: run `dvc repro`")
@@ -135,7 +138,12 @@ def located(pictures: pd.DataFrame, boxes: pd.DataFrame, classes: list[str]) -> 
 
 
 def read_samples(folder: Path) -> Samples:
-    """Read `data/clean/<dataset>`."""
+    """Read `data/clean/<dataset>`, or `data/boxes/<dataset>`, which is of the same shape."""
     source = read_json(folder / "source.json")
     pictures, boxes = check_tables(pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "boxes.parquet"))
-    return Samples(pictures, boxes, Path(source["root"]), source["data"])
+    people, joints = no_people()
+    if (folder / "people.parquet").is_file():
+        people, joints = check_people(pd.read_parquet(folder / "people.parquet"), pd.read_parquet(folder / "joints.parquet"))
+    if strangers := sorted(set(people["sample_id"]) - set(pictures["sample_id"])):
+        raise DataError(f"people of pictures that are not in the samples table: {strangers[:5]}")
+    return Samples(pictures, boxes, Path(source["root"]), source["data"], people, joints)

@@ -46,6 +46,19 @@ def f1_macro(counts: Counts) -> NDArray[np.float64]:
     return (f1 * occurs).sum(-1) / np.maximum(occurs.sum(-1), 1)
 
 
+def averaged(counts: Counts) -> dict[str, float]:
+    """Precision and recall of (C, C) counts, over the classes that occur: `macro` each class alike, `weighted` by its true
+    items. The micro averages of both are the accuracy, since every item has one class and one answer.
+    """
+    precision, recall, _ = precision_recall_f1(counts)
+    true = counts.sum(-1)
+    return {
+        f"{name}_{kind}": float(np.average(values, weights=weights))
+        for name, values in (("precision", precision), ("recall", recall))
+        for kind, weights in (("macro", true > 0), ("weighted", true))
+    }
+
+
 def accuracy(counts: Counts) -> NDArray[np.float64]:
     """Share of right answers: (..., C, C) -> (...)."""
     return np.trace(counts, axis1=-2, axis2=-1) / counts.sum((-2, -1))
@@ -77,20 +90,25 @@ def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, f
 
 
 def headline(table: pd.DataFrame, classes: list[str], majority: str, draws: int, seed: int) -> dict[str, Any]:
-    """The headline of one subset: n, macro F1 with its 95 % interval, accuracy, and the baseline.
+    """The headline of one subset: n, macro F1 and accuracy with their 95 % intervals, precision and recall, and the baseline.
 
     `table` has `actual`, `predicted` and `seq_id`. `majority` is train's commonest class; always to say it has that accuracy.
     """
     groups, _ = pd.factorize(table["seq_id"], sort=True)
     by_group = confusion_by_group(table["actual"], table["predicted"], classes, groups)
     counts = by_group.sum(0)
-    low, high = interval(f1_macro(bootstrap(by_group, draws, seed)))
+    drawn = bootstrap(by_group, draws, seed)
+    low, high = interval(f1_macro(drawn))
+    accuracy_low, accuracy_high = interval(accuracy(drawn))
     return {
         "n": len(table),
         "f1_macro": float(f1_macro(counts)),
         "f1_macro_low": low,
         "f1_macro_high": high,
         "accuracy": float(accuracy(counts)),
+        "accuracy_low": accuracy_low,
+        "accuracy_high": accuracy_high,
+        **averaged(counts),
         "majority": float((table["actual"] == majority).mean()),
     }
 

@@ -4,6 +4,8 @@ One order of cutting, so that the test sets never move (spec, section 4):
     unseen   locations held out of everything, about `max_per_class` pictures a class, whole sequences
     seen     a share of the sequences at the other locations
     the rest is divided by version: `location`, `class`; `official` takes the lists that came with the data
+Data without locations are cut once by class, `stratified`: the test part, and of the rest one version or several, each perhaps
+a subset, and perhaps apart from another's.
 The choice depends on ids, labels and the seed alone, never on the order of rows or files.
 """
 
@@ -62,6 +64,30 @@ class Official(Record):
     unseen: tuple[str, ...] = ()
 
 
+class Subset(Record):
+    """A version of a stratified cut. Numbers are of pictures, about; classes keep their shares. null: all there are."""
+
+    train: int | None = Field(None, gt=0)  # validation, which is cut from it, included
+    test: int | None = Field(None, gt=0)
+    apart_from: str | None = None  # an earlier version: what it trains or validates on is not in this one
+
+
+class Stratified(Record):
+    test: float = Field(gt=0, lt=1)  # share of all pictures, each class alike
+    val: float = Field(gt=0, lt=1)  # share of a version's train, each class alike
+    versions: dict[Annotated[str, Field(pattern=r"^[\w-]+$")], Subset] = Field(min_length=1)  # each is a folder of this name
+
+    @model_validator(mode="after")
+    def _earlier(self) -> Self:
+        for place, (name, subset) in enumerate(self.versions.items()):
+            if name in ("location", "class", "official"):
+                raise ValueError(f"versions.{name}: a version that is cut in another way has this name: take another")
+            earlier = list(self.versions)[:place]
+            if subset.apart_from is not None and subset.apart_from not in earlier:
+                raise ValueError(f"versions.{name}.apart_from: no earlier version `{subset.apart_from}`: {earlier}")
+        return self
+
+
 class SplitSettings(Record):
     unseen: Unseen | None = None  # null: no location is held out
     seen: float = Field(0.10, ge=0, lt=1)  # share of the pictures at the other locations
@@ -70,14 +96,20 @@ class SplitSettings(Record):
     location: Shares | None = None
     class_: Shares | None = Field(None, alias="class")
     official: Official | None = None
+    stratified: Stratified | None = None
     near_duplicates: Literal["report", "fail"] = "report"  # what to do about look-alikes across parts
     near_bits: int = Field(3, ge=0, le=7)  # 64-bit perceptual hashes this near count as look-alikes
 
     @model_validator(mode="after")
     def _some_version(self) -> Self:
-        if not (self.location or self.class_ or self.official):
-            raise ValueError("no version asked for: give `location`, `class` or `official` its shares or lists")
+        if not (self.location or self.class_ or self.official or self.stratified):
+            raise ValueError("no version asked for: give `location`, `class`, `official` or `stratified` its shares or lists")
         return self
+
+    def made(self) -> list[str]:
+        """The versions that these settings ask for."""
+        asked = {"location": self.location, "class": self.class_, "official": self.official}
+        return [name for name, given in asked.items() if given] + list(self.stratified.versions if self.stratified else ())
 
 
 def allocate(groups: Mapping[str, int], shares: Mapping[str, float], seed: int, largest_first: bool = False) -> dict[str, str]:
@@ -145,6 +177,8 @@ def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str,
     versions: dict[str, pd.Series] = {}
     if settings.official:
         versions["official"] = _official(pictures, settings.official, settings.group_by, seed)
+    if settings.stratified:
+        versions |= _stratified(pictures, settings.stratified, settings.group_by, seed_from(seed, "stratified"))
     if not (settings.location or settings.class_):
         return versions
     if (settings.unseen or settings.location) and pictures["location"].isna().all():
@@ -205,6 +239,30 @@ def _official(pictures: pd.DataFrame, lists: Official, group_by: str, seed: int)
         inner = by_class(train, group_by, {TRAIN: 1 - lists.val, VAL: lists.val}, seed_from(seed, "official"))
         parts[inner.index] = inner
     return parts
+
+
+def _stratified(pictures: pd.DataFrame, asked: Stratified, group_by: str, seed: int) -> dict[str, pd.Series]:
+    whole = by_class(pictures, group_by, {TRAIN: 1 - asked.test, TEST: asked.test}, seed)
+    versions: dict[str, pd.Series] = {}
+    for name, subset in asked.versions.items():
+        parts = pd.Series(UNUSED, pictures.index)
+        free = whole == TRAIN
+        if subset.apart_from:
+            free &= ~versions[subset.apart_from].isin([TRAIN, VAL])
+        train = _some(pictures[free], subset.train, group_by, seed_from(seed, name, TRAIN))
+        inner = by_class(train, group_by, {TRAIN: 1 - asked.val, VAL: asked.val}, seed_from(seed, name, VAL))
+        parts[inner.index] = inner
+        parts[_some(pictures[whole == TEST], subset.test, group_by, seed_from(seed, name, TEST)).index] = TEST
+        versions[name] = parts
+    return versions
+
+
+def _some(pictures: pd.DataFrame, count: int | None, group_by: str, seed: int) -> pd.DataFrame:
+    """About `count` of the pictures, groups whole, each class by its share; all where there are no more."""
+    if count is None or count >= len(pictures):
+        return pictures
+    share = count / len(pictures)
+    return pictures[by_class(pictures, group_by, {"some": share, "others": 1 - share}, seed) == "some"]
 
 
 def near_pairs(hashes: Iterable[str], bits: int) -> list[tuple[str, str]]:

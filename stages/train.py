@@ -52,8 +52,9 @@ def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
     val = val[val["label"].isin(classes)].reset_index(drop=True)
     if train.empty or val.empty:
         raise DataError(f"{len(train)} pictures to train on and {len(val)} of their classes to validate: both must be above 0")
-    boxes = samples.boxes[samples.boxes["sample_id"].isin([*train["sample_id"], *val["sample_id"]])]
-    return Job(train, val, boxes, tuple(classes), samples.root, samples.data, **rest)
+    ids = [*train["sample_id"], *val["sample_id"]]
+    boxes, people, joints = (table[table["sample_id"].isin(ids)] for table in (samples.boxes, samples.people, samples.joints))
+    return Job(train, val, boxes, tuple(classes), samples.root, samples.data, people=people, joints=joints, **rest)
 
 
 def key_of(*inputs: object) -> str:
@@ -125,7 +126,7 @@ def main() -> None:
     boxes = pd.read_parquet(args.needs / TABLE) if (args.needs / TABLE).is_file() else None
     pictures = of_part(samples, parts, *SCORED)
     with new_folder(args.predictions) as out:
-        predictions = predict(chosen.load(args.out), pictures, samples.root, boxes=boxes)
+        predictions = predict(chosen.load(args.out), pictures, samples.root, boxes=boxes, needs=args.needs)
         check_predictions(predictions, pictures["sample_id"]).to_parquet(out / TABLE, index=False)
     shutil.rmtree(work, ignore_errors=True)
     print(

@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.files import MANIFEST, DataError, read_json, require_manifest
 from stages.inference import Network
 from stages.networks import family, read_card
-from stages.predictions import BOX
+from stages.predictions import BOX, JOINTS
 
 MODELS = Path("models")
 
@@ -62,6 +62,8 @@ def open_model(name: str, detector: str | None, boxes: Path | None) -> Model:
     folder = find(name)
     network = load(folder)
     model = Model(folder.resolve().name, folder, network)
+    if network.task == JOINTS or network.stored is not None:
+        raise DataError(f"{model.key} finds people's joints, or reads their heatmaps: not to be had on a folder of photos yet")
     if network.regions is None:
         if boxes or detector:
             raise DataError(

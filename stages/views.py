@@ -37,6 +37,10 @@ class View:
             return rgb
         return cv2.copyMakeBorder(rgb, self.top, self.bottom, self.left, self.right, cv2.BORDER_CONSTANT, value=(GREY,) * 3)
 
+    def to_full_size(self, width_px: int, height_px: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """(margin, scale) along x and along y: (what the network saw - margin) * scale is in px of the picture."""
+        return (self.left, width_px / self.width), (self.top, height_px / self.height)
+
     def back(self, boxes_xyxy: ArrayLike, width_px: int, height_px: int) -> Boxes:
         """Boxes (N, 4) in px of what the network was shown -> px of the picture, of the size given, and cut to it."""
         inside = np.asarray(boxes_xyxy, dtype=np.float64) - [self.left, self.top, self.left, self.top]

@@ -235,8 +235,7 @@ def test_the_score_is_the_detector_s_times_the_classifier_s(model: tuple[Path, J
     assert probable.sum(axis=1).to_numpy() == pytest.approx([1, 1])
     predictions = predict(crop.load(folder), one, job.root, 5, found_by_a_detector(true, [0.5, 0.25], one["sample_id"]))
     expected = {
-        label: share * probable.loc[i, label]
-        for i, (label, share) in enumerate(zip(true["label"], [0.5, 0.25], strict=True))
+        label: share * probable.loc[i, label] for i, (label, share) in enumerate(zip(true["label"], [0.5, 0.25], strict=True))
     }
     assert predictions.set_index("label")["score"].to_dict() == pytest.approx(expected)
 

@@ -16,6 +16,7 @@ import yaml
 from stages import evaluate, scores
 from stages.answers import Answers
 from stages.evaluate import (
+    NO_ROWS,
     EvaluateSettings,
     all_classes,
     choose_box_threshold,
@@ -25,11 +26,14 @@ from stages.evaluate import (
     reliability,
     require_finite,
     rounded,
+    score_poses,
     slices,
     with_slices,
 )
 from stages.files import DataError, check_manifest, new_folder, read_json, write_json, write_manifest
-from stages.predictions import CLASS, TABLE, box_rows, class_rows
+from stages.people import ABSENT, HEAD_COLUMNS, HEAD_TOP, JOINT_NAMES, PEOPLE, VISIBLE
+from stages.people import JOINTS as JOINTS_TABLE
+from stages.predictions import CLASS, JOINTS, TABLE, box_rows, class_rows
 from stages.samples import BOX_COLUMNS, BOXES, EMPTY, SAMPLES, SCORED, Samples
 
 ROOT = Path(__file__).parent.parent
@@ -158,6 +162,37 @@ def test_the_headline_of_a_classifier_and_of_parts_without_boxes_has_no_map() ->
     assert some["val"] == {"f1_macro": 0.1, "map50": 0.5}
     assert "map50" not in some["unseen"]
     assert isinstance(some["unseen"]["n"], int), "counts stay whole in JSON"
+
+
+@pytest.mark.parametrize("headlines", [evaluate.HEADLINES, evaluate.PLAIN_HEADLINES, evaluate.POSE_HEADLINES])
+def test_a_model_has_at_most_a_dozen_numbers(headlines: dict[str, tuple[str, ...]]) -> None:
+    """A dozen times models is what `dvc metrics show` prints."""
+    gap = 1 if {"seen", "unseen"} <= set(headlines) else 0
+    assert sum(len(names) for names in headlines.values()) + gap == 12
+    assert set(headlines) <= set(SCORED)
+    assert all(len(set(names)) == len(names) for names in headlines.values())
+
+
+def test_where_nothing_is_apart_by_location_the_test_part_says_it_all() -> None:
+    rows = figures("val", "test").drop(columns=["map50", "box_f1"])
+    extra = ["accuracy_low", "accuracy_high", "precision_macro", "precision_weighted", "recall_macro", "recall_weighted"]
+    rows = rows.assign(**{name: [0.5, 0.25] for name in extra})
+    assert headline(rows) == {
+        "val": {"f1_macro": 0.1},
+        "test": {
+            "n": 12, "accuracy": 0.2, "accuracy_low": 0.25, "accuracy_high": 0.25, "precision_macro": 0.25,
+            "precision_weighted": 0.25, "recall_weighted": 0.25, "f1_macro": 0.2, "f1_macro_low": 0.2, "f1_macro_high": 0.2,
+            "majority": 0.2,
+        },
+    }  # fmt: skip
+    assert headline(figures("val", "seen").drop(columns=["map50"]))["seen"] == {"f1_macro": 0.2}, "one of the two is enough"
+
+
+def test_every_figure_of_a_headline_is_measured() -> None:
+    """A name that no table has would be left out in silence."""
+    of_answers = {*measured(), "map50"}
+    for headlines in (evaluate.HEADLINES, evaluate.PLAIN_HEADLINES):
+        assert {name for names in headlines.values() for name in names} <= of_answers
 
 
 # Boxes ---------------------------------------------------------------------------------------------------------------
@@ -326,14 +361,22 @@ def samples_table(labels: dict[str, str]) -> pd.DataFrame:
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ...]]:
-    """Folders as the stages before leave them: (classes, labels, parts, boxes, predictions) -> the words to call the stage."""
+    """Folders as the stages before leave them: (classes, labels, parts, boxes, predictions, tables of people)
+    -> the words to call the stage."""
 
     monkeypatch.chdir(tmp_path)  # the words are relative paths: nothing is written where the tests are run
 
     def write(
-        classes: list[str], labels: dict[str, str], parts: dict[str, str], boxes: pd.DataFrame, found: pd.DataFrame
+        classes: list[str],
+        labels: dict[str, str],
+        parts: dict[str, str],
+        boxes: pd.DataFrame,
+        found: pd.DataFrame,
+        **people: pd.DataFrame,
     ) -> tuple[Any, ...]:
         with new_folder(tmp_path / "clean") as folder:
+            for name, table in people.items():
+                table.to_parquet(folder / f"{name}.parquet", index=False)
             samples_table(labels).to_parquet(folder / "samples.parquet", index=False)
             boxes.astype({"sample_id": "str", "label": "str"}).to_parquet(folder / "boxes.parquet", index=False)
             write_json(folder / "source.json", {"root": "raw", "data": "your data"})
@@ -569,4 +612,179 @@ def test_fault_60_nan_among_the_box_metrics_writes_nothing(
     done = stage(*detector(), params=PARAMS)
     assert done.code == 1
     assert done.err == "error: val.map50_low is not a finite number: nothing is written\n"
+    assert not Path("metrics").exists() and not Path("answers").exists()
+
+
+# Joints --------------------------------------------------------------------------------------------------------------
+
+
+SHARES = np.stack([np.linspace(0, 1, 16), np.linspace(0, 1, 16) ** 2], axis=1)  # where the joints lie in a box of 40 px
+LEFT = {"a": [0], "v": [0], "t1": [20], "t2": [0, 50]}  # of the boxes of each picture's people, px
+OF_PEOPLE = {"a": "train", "v": "val", "t1": "test", "t2": "test"}
+
+
+def joints_at(left: float, moved: dict[int, float] | None = None) -> np.ndarray:
+    """(16, 2) px in a box of 40 px with its corner at (left, 0), some of them moved down."""
+    places = SHARES * 40 + [left, 0]
+    for joint, by_px in (moved or {}).items():
+        places[joint, 1] += by_px
+    return places
+
+
+def true_tables() -> dict[str, pd.DataFrame]:
+    """people, joints and boxes. Joint 9 of everybody is not annotated; train's person holds four others 8 px lower."""
+    people, joints, boxes = [], [], []
+    for name, several in LEFT.items():
+        for person, left in enumerate(several):
+            people.append((name, person, left, 0.0, left + 6.0, 8.0, 1.0, 20.0, 20.0))  # a head of 0.6 * 10 px: 3 px are near
+            places = joints_at(left, dict.fromkeys((0, 1, 2, 3), 8.0) if name == "a" else None)
+            joints += [
+                (name, person, joint, *((0.0, 0.0, ABSENT) if joint == HEAD_TOP else (*place, VISIBLE)))
+                for joint, place in enumerate(places)
+            ]
+            boxes.append((name, "person", left, 0.0, left + 40.0, 40.0))
+    people_table = pd.DataFrame(people, columns=list(PEOPLE.columns)).astype({"sample_id": "str"})
+    joints_table = pd.DataFrame(joints, columns=list(JOINTS_TABLE.columns)).astype({"sample_id": "str"})
+    people_table[HEAD_COLUMNS] = people_table[HEAD_COLUMNS].astype(float)
+    return {
+        "people": people_table,
+        "joints": joints_table,
+        "boxes": pd.DataFrame(boxes, columns=list(BOXES.columns)).astype(dict.fromkeys(BOX_COLUMNS, float)),
+    }
+
+
+def found_person(name: str, score: float, left: float, moved: dict[int, float] | None = None) -> tuple[Any, ...]:
+    flat = np.column_stack([joints_at(left, moved), np.ones(16)]).reshape(-1)
+    return name, "person", score, left, 0.0, left + 40.0, 40.0, flat
+
+
+PEOPLE_FOUND = box_rows(
+    pd.DataFrame(
+        [
+            found_person("v", 0.9, 0),
+            found_person("t1", 0.8, 20, {5: 2.9, 7: 4.0}),  # the second is too far
+            found_person("t2", 0.6, 0),  # and who stands at 50 is not found
+        ],
+        columns=["sample_id", "label", "score", *BOX_COLUMNS, "joints"],
+    ),
+    pd.Series(["v", "t1", "t2"]),
+    JOINTS,
+)
+
+
+def samples_of_people(**tables: pd.DataFrame) -> Samples:
+    given = true_tables() | tables
+    pictures = samples_table(dict.fromkeys(OF_PEOPLE, "walking"))
+    return Samples(pictures, given["boxes"], Path(), "your data", given["people"], given["joints"])
+
+
+def posed(samples: Samples, found: pd.DataFrame = PEOPLE_FOUND, seed: int = 0) -> dict[str, pd.DataFrame]:
+    part = samples.pictures["sample_id"].map(OF_PEOPLE)
+    pictures = samples.pictures.assign(part=part)
+    scored, train = pictures[part != "train"], pictures[part == "train"]
+    return score_poses(found, scored, train, samples, EvaluateSettings(map_draws=200), seed)
+
+
+def test_poses_exact_numbers() -> None:
+    tables = posed(samples_of_people())
+    assert set(tables) == {"parts", "classes"}
+    rows = tables["parts"].set_index("part")
+    assert rows.index.tolist() == ["val", "test"]
+    assert rows[["n", "people", "people_without_head", "joints"]].to_numpy().tolist() == [[1, 1, 0, 15], [2, 3, 0, 45]]
+    # Of test 2 of 3 people are found: precision 1 up to a recall of 2/3, which is 67 of 101 points.
+    assert rows["map50"].tolist() == pytest.approx([1, 67 / 101])
+    assert rows["map50_95"].tolist() == pytest.approx([1, 67 / 101])
+    assert rows["pckh"].tolist() == pytest.approx([1, (14 + 15) / 45])
+    # Train's mean pose is 8 px off in 4 joints of 15, and it too finds nobody at 50.
+    assert rows["mean_pose"].tolist() == pytest.approx([11 / 15, 22 / 45])
+    assert rows["mean_pose_in_true_boxes"].tolist() == pytest.approx([11 / 15, 11 / 15])
+    assert rows["gain"].tolist() == pytest.approx([4 / 15, 7 / 45])
+    # Draws of two of test's two sequences: as they are, t1 twice or t2 twice.
+    assert rows.loc["test", ["pckh_low", "pckh_high"]].tolist() == pytest.approx([15 / 30, 14 / 15])
+    assert rows.loc["test", ["map50_low", "map50_high"]].tolist() == pytest.approx([51 / 101, 1])
+    assert rows.loc["val", ["pckh_low", "pckh_high", "map50_low", "map50_high"]].tolist() == [1, 1, 1, 1]
+
+    joints = tables["classes"]
+    assert list(joints.columns) == ["part", "label", "n", "pckh", "f1"]
+    assert joints["label"].tolist() == [*JOINT_NAMES] * 2
+    test = joints[joints["part"] == "test"].set_index("label")
+    assert test["n"].tolist() == [0 if joint == HEAD_TOP else 3 for joint in range(16)]
+    expected = [float("nan") if joint == HEAD_TOP else 1 / 3 if joint == 7 else 2 / 3 for joint in range(16)]
+    assert test["pckh"].tolist() == pytest.approx(expected, nan_ok=True)
+    assert joints["f1"].isna().all(), "joints have none"
+
+
+def test_poses_of_a_part_without_pictures_are_left_out() -> None:
+    samples = samples_of_people()
+    pictures = samples.pictures.assign(part=samples.pictures["sample_id"].map(OF_PEOPLE))
+    val, train = pictures[pictures["part"] == "val"], pictures[pictures["part"] == "train"]
+    found = PEOPLE_FOUND[PEOPLE_FOUND["sample_id"] == "v"]
+    tables = score_poses(found, val, train, samples, EvaluateSettings(map_draws=20), 0)
+    assert tables["parts"]["part"].tolist() == ["val"]
+    assert set(headline(tables["parts"])) == {"val"}
+
+
+def test_poses_of_test_do_not_change_the_mean_pose() -> None:
+    tables = true_tables()
+    moved = tables["joints"].assign(y_px=tables["joints"]["y_px"].where(tables["joints"]["sample_id"] != "t1", 0.0))
+    one, other = (posed(samples_of_people(joints=joints))["parts"].set_index("part") for joints in (tables["joints"], moved))
+    assert one.loc["val"].equals(other.loc["val"])
+
+
+def test_fault_59_60_a_person_lost_and_a_picture_without_people_are_refused() -> None:
+    with pytest.raises(DataError, match=r"1 of 3 pictures have no prediction \(\['t1'\]\)"):
+        posed(samples_of_people(), PEOPLE_FOUND[PEOPLE_FOUND["sample_id"] != "t1"])
+    with pytest.raises(DataError, match="v: not one box for each person. Run `dvc repro`"):
+        boxes = true_tables()["boxes"]
+        posed(samples_of_people(boxes=boxes[boxes["sample_id"] != "v"]))
+    tables = {name: table[table["sample_id"] != "v"] for name, table in true_tables().items()}
+    with pytest.raises(DataError, match="mAP of pictures without one true person"):
+        posed(samples_of_people(**tables))
+
+
+@pytest.fixture
+def pose_model(folders: Any) -> tuple[Any, ...]:
+    return folders(["person"], dict.fromkeys(OF_PEOPLE, "walking"), OF_PEOPLE, found=PEOPLE_FOUND, **true_tables())
+
+
+def test_the_stage_measures_poses_and_writes_what_the_graph_expects(stage: Callable[..., Any], pose_model: Any) -> None:
+    done = stage(*pose_model, params=PARAMS)
+    assert done.code == 0, done.err
+    metrics = read_json(Path("metrics/m.json"))
+    assert metrics == {
+        "val": {"map50": 1.0, "pckh": 1.0},
+        "test": {
+            "n": 2, "people": 3, "map50": 0.6634, "map50_low": 0.505, "map50_high": 1.0, "map50_95": 0.6634,
+            "pckh": 0.6444, "pckh_low": 0.5, "pckh_high": 0.9333, "mean_pose": 0.4889,
+        },
+        "data": "your data", "architecture": "tiny at 8 px, scratch",
+    }  # fmt: skip
+    names = ["classes.csv", "confusion.csv", "json", "parts.csv", "reliability.csv", "slices.csv"]
+    assert sorted(path.name for path in Path("metrics").iterdir()) == [f"m.{name}" for name in names]
+    for name, columns in NO_ROWS.items():
+        table = pd.read_csv(f"metrics/m.{name}.csv")
+        assert table.empty and list(table.columns) == columns
+    assert len(pd.read_csv("metrics/m.classes.csv")) == 2 * 16
+    assert check_manifest(Path("answers")) == []
+    assert read_json(Path("answers/chosen.json")) == {}
+    assert sorted(path.name for path in Path("answers").iterdir()) == ["chosen.json", "manifest.json"]
+    assert done.out == "m val: OKS mAP50 1.000, PCKh 1.000, n 1\nm test: OKS mAP50 0.663, PCKh 0.644, n 2\n"
+    first = results()
+    assert stage(*pose_model, params=PARAMS).code == 0
+    assert results() == first
+
+
+def test_tables_without_rows_have_the_columns_of_those_with_rows(stage: Callable[..., Any], predicted: Any) -> None:
+    """What reads them for one model reads them for another."""
+    assert stage(*predicted(right), params=PARAMS).code == 0
+    for name, columns in NO_ROWS.items():
+        assert list(pd.read_csv(f"metrics/m.{name}.csv").columns) == columns
+
+
+def test_fault_60_nan_among_the_figures_of_poses_writes_nothing(
+    stage: Callable[..., Any], pose_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate.pose_scores, "pckh", lambda *_: float("nan"))
+    done = stage(*pose_model, params=PARAMS)
+    assert (done.code, done.err) == (1, "error: val.pckh is not a finite number: nothing is written\n")
     assert not Path("metrics").exists() and not Path("answers").exists()

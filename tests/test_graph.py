@@ -4,6 +4,7 @@ import ast
 import functools
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,6 +12,9 @@ from dvc.repo import Repo
 
 ROOT = Path(__file__).parent.parent
 PROFILES = ("smoke", "embedded", "paper")
+PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+# How many stages each entry of a section of params.yaml stands for.
+STAGES_OF = {"datasets": 5, "pretrained": 1, "harder": 1, "bboxes": 1, "heatmaps": 1, "models": 2}
 
 
 @functools.cache
@@ -55,17 +59,25 @@ def option(words: list[str], name: str) -> str:
     return words[words.index(name) + 1]
 
 
+def family_of(words: list[str]) -> str | None:
+    """The family that a command loads by name: the one it is told, or that of the model it is given."""
+    if "--pose" in words:
+        return PARAMS["models"][Path(option(words, "--pose")).name]["family"]
+    return option(words, "--family") if "--family" in words else None
+
+
+def test_every_entry_has_its_stages(repo: Repo) -> None:
+    assert len(repo.index.stages) == 1 + sum(times * len(PARAMS[name]) for name, times in STAGES_OF.items())
+
+
 def test_every_stage_declares_the_code_that_it_imports(repo: Repo) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    expected = 1 + 5 * len(params["datasets"]) + len(params["pretrained"]) + len(params["harder"]) + 2 * len(params["models"])
-    assert len(repo.index.stages) == expected
     listed: dict[str, set[str]] = {}  # by all stages of one template, and what any of them imports: families differ
     imports: dict[str, set[str]] = {}
     for stage in repo.index.stages:
         words = shlex.split(stage.cmd)
         files = set(imported(ROOT / (words[2].replace(".", "/") + ".py")))
-        if "--family" in words:  # loaded by name
-            files |= imported(ROOT / "stages/networks" / option(words, "--family") / "__init__.py")
+        if family := family_of(words):
+            files |= imported(ROOT / "stages/networks" / family / "__init__.py")
         declared = {dep.def_path for dep in stage.deps if dep.def_path.startswith("stages/")}
         folders = {name for name in declared if (ROOT / name).is_dir()}
         for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):  # loaded by name, one of them
@@ -107,14 +119,21 @@ def test_outputs_are_kept_until_they_can_be_replaced(repo: Repo) -> None:
         assert all(out.persist for out in stage.outs), stage.addressing
 
 
-def test_model_keys_name_their_dataset_and_version() -> None:
-    for key, entry in yaml.safe_load((ROOT / "params.yaml").read_text())["models"].items():
+def test_model_keys_name_their_dataset_and_where_there_are_several_their_version() -> None:
+    for key, entry in PARAMS["models"].items():
+        assert key.startswith(f"{entry['dataset']}-")
+        if "stratified" in PARAMS["datasets"][entry["dataset"]]["paper"]["split"]:
+            continue  # each model has its one version
         version = Path(entry["lists"]).name
         at_608 = version == "class" and entry["paper"]["image_px"] == 608 and key.endswith("-608")
-        assert key.startswith(f"{entry['dataset']}-") and (key.endswith(f"-{version}") or at_608)
+        assert key.endswith(f"-{version}") or at_608
 
 
-def test_every_row_of_the_document_is_a_model() -> None:
+def models_of(dataset: str) -> dict[str, Any]:
+    return {key: entry for key, entry in PARAMS["models"].items() if entry["dataset"] == dataset}
+
+
+def test_every_row_of_the_document_of_camera_traps_is_a_model() -> None:
     rows = {
         "location": "alexnet vgg19 resnext50 efficientdet yolov5n yolov5s yolov5m yolov5l yolov5x",
         "class": "alexnet resnext50 yolov5n yolov5s yolov5m crop-efficientnet",
@@ -122,5 +141,43 @@ def test_every_row_of_the_document_is_a_model() -> None:
         "isolated": "alexnet resnext50 yolov5m",
         "608": "yolov5m",
     }
-    wanted = {f"camera_trap-{name}-{version}" for version, names in rows.items() for name in names.split()}
-    assert wanted == set(yaml.safe_load((ROOT / "params.yaml").read_text())["models"])
+    assert set(models_of("camera_trap")) == {
+        f"camera_trap-{name}-{version}" for version, names in rows.items() for name in names.split()
+    }
+
+
+def test_every_row_of_the_document_of_activities_is_a_model() -> None:
+    rows = {"activity-pose": "pose", "activity-rgb-heatmap": "activity", "activity-rgb": "activity",
+            "activity-heatmap": "activity", "activity-truth-heatmap": "activity"}  # fmt: skip
+    found = models_of("activity")
+    assert {key: Path(entry["lists"]).name for key, entry in found.items()} == rows
+    for profile in PROFILES:
+        shown = {key: entry[profile].get("inputs") for key, entry in found.items()}
+        assert shown == {"activity-pose": None, "activity-rgb-heatmap": "rgb_heatmap", "activity-rgb": "rgb",
+                         "activity-heatmap": "heatmap", "activity-truth-heatmap": "rgb_truth"}  # fmt: skip
+
+
+def test_ablations_differ_in_what_they_are_shown_alone() -> None:
+    """Else a row of the table says something else than its name."""
+    second = [entry for entry in models_of("activity").values() if entry["family"] == "heatmap"]
+    assert len(second) == 4
+    for profile in PROFILES:
+        settings = [{**entry[profile], "inputs": ...} for entry in second]
+        assert settings == settings[:1] * 4
+    assert [[*entry] for entry in second] == [[*second[0]]] * 4
+    assert len({(entry["tables"], entry["lists"], entry["needs"]) for entry in second}) == 1
+
+
+def test_heatmaps_are_made_for_the_pictures_that_their_models_are_of() -> None:
+    for key, entry in PARAMS["heatmaps"].items():
+        readers = [model for model in PARAMS["models"].values() if model["needs"] == f"data/heatmaps/{key}"]
+        assert readers and all((model["tables"], model["lists"]) == (entry["tables"], entry["lists"]) for model in readers)
+
+
+def test_heatmaps_are_of_pictures_that_the_pose_model_did_not_learn_from() -> None:
+    """Else the heatmaps of train are better than those of test."""
+    for key, entry in PARAMS["heatmaps"].items():
+        learned = Path(PARAMS["models"][Path(entry["pose"]).name]["lists"]).name
+        for profile in PROFILES:
+            versions = PARAMS["datasets"][key][profile]["split"]["stratified"]["versions"]
+            assert versions[Path(entry["lists"]).name]["apart_from"] == learned

@@ -16,12 +16,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages.evaluate import HEADLINES
-from stages.samples import SEEN, TEST, TRAIN, UNSEEN, VAL
+from stages.evaluate import HEADLINES, PLAIN_HEADLINES, POSE_HEADLINES
+from stages.samples import EMPTY, SEEN, TEST, TRAIN, UNSEEN, VAL, read_samples
+from stages.shards import INDEX, Shards
 
 ROOT = Path(__file__).parent.parent
 KEY = "camera_trap-alexnet-location"
 YOLO = "camera_trap-yolov5n-location"
+POSE, ACTIVITY = "activity-pose", "activity-rgb-heatmap"
 FINDS_BOXES = ("yolo", "efficientdet", "crop")  # families
 
 pytestmark = pytest.mark.slow
@@ -69,10 +71,8 @@ def make_clone(folder: Path) -> Path:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_clone(tmp_path_factory.mktemp("clone"))
     names = started(call(folder, "dvc", "repro"))
-    entries = params_of(folder)
-    expected = (
-        1 + 5 * len(entries["datasets"]) + len(entries["pretrained"]) + len(entries["harder"]) + 2 * len(entries["models"])
-    )
+    stages_of = {"datasets": 5, "pretrained": 1, "harder": 1, "bboxes": 1, "heatmaps": 1, "models": 2}
+    expected = 1 + sum(times * len(params_of(folder)[kind]) for kind, times in stages_of.items())
     assert len(set(names)) == len(names) == expected
     call(folder, "git", "add", "-A")
     call(folder, "git", "commit", "-qm", "results")
@@ -83,8 +83,26 @@ def params_of(folder: Path) -> dict[str, Any]:
     return yaml.safe_load((folder / "params.yaml").read_text())
 
 
+def at(folder: Path, key: str, name: str) -> Path:
+    """A file of a model's metrics: <key>.<name>."""
+    return folder / "metrics" / key.partition("-")[0] / f"{key}.{name}"
+
+
 def metrics(folder: Path, key: str = KEY) -> dict[str, Any]:
-    return json.loads((folder / f"metrics/camera_trap/{key}.json").read_text())
+    return json.loads(at(folder, key, "json").read_text())
+
+
+def promised(entry: dict[str, Any]) -> dict[str, list[str]]:
+    """The figures of each part that the metrics of a model should hold."""
+    if entry["smoke"].get("architecture", "").endswith("-pose"):
+        return {part: [*names] for part, names in POSE_HEADLINES.items()}
+    if entry["dataset"] == "activity":
+        return {part: [*names] for part, names in PLAIN_HEADLINES.items()}
+    return {
+        part: [name for name in names if entry["family"] in FINDS_BOXES or name != "map50"]
+        for part, names in HEADLINES.items()
+        if part != TEST or entry["lists"].endswith("/location")
+    }
 
 
 def restore(folder: Path) -> None:
@@ -94,33 +112,41 @@ def restore(folder: Path) -> None:
 
 def test_every_model_has_its_metrics_in_the_promised_shape(clone: Path) -> None:
     for key, entry in params_of(clone)["models"].items():
-        found, finds_boxes = metrics(clone, key), entry["family"] in FINDS_BOXES
-        parts = [part for part in HEADLINES if part != TEST or entry["lists"].endswith("/location")]
-        assert set(found) == {*parts, "gap", "data", "architecture"}, key
-        for part in parts:
-            assert set(found[part]) == {name for name in HEADLINES[part] if finds_boxes or name != "map50"}, (key, part)
-        assert sum(len(found[part]) for part in parts) + 1 <= 12
+        found, parts = metrics(clone, key), promised(entry)
+        gap = {"gap"} if SEEN in parts else set()
+        assert set(found) == {*parts, *gap, "data", "architecture"}, key
+        for part, names in parts.items():
+            assert set(found[part]) == set(names), (key, part)
+        assert sum(map(len, parts.values())) + len(gap) <= 12
         assert found["data"] == "embedded"
         assert (entry["smoke"].get("architecture") or entry["smoke"]["variant"]) in found["architecture"]
-        assert found["gap"] == pytest.approx(found[SEEN]["f1_macro"] - found[UNSEEN]["f1_macro"], abs=1.1e-4)  # rounded thrice
-        cost = json.loads((clone / f"metrics/camera_trap/{key}.cost.json").read_text())
+        if gap:
+            assert found["gap"] == pytest.approx(
+                found[SEEN]["f1_macro"] - found[UNSEEN]["f1_macro"], abs=1.1e-4
+            )  # rounded thrice
+        cost = json.loads(at(clone, key, "cost.json").read_text())
         assert cost["parameters"] > 0 and cost["megabytes"] > 0 and cost["ms_an_image"] > 0 and cost["train_seconds"] > 0
 
 
 def test_every_model_has_all_figures_of_each_part_in_a_table(clone: Path) -> None:
     for key, entry in params_of(clone)["models"].items():
-        table = pd.read_csv(clone / f"metrics/camera_trap/{key}.parts.csv").set_index("part")
-        assert table.index.tolist() == [part for part in HEADLINES if part in metrics(clone, key)], key
+        table = pd.read_csv(at(clone, key, "parts.csv")).set_index("part")
+        assert table.index.tolist() == [part for part in (VAL, TEST, SEEN, UNSEEN) if part in metrics(clone, key)], key
         figures = ["n", *(f"{kind}f1_macro{side}" for kind in ("", "sequence_") for side in ("", "_low", "_high"))]
-        figures += ["map50", "map50_low", "map50_high", "map50_95"] if entry["family"] in FINDS_BOXES else []
+        if key == POSE:
+            figures = ["n", "people", "mean_pose", "gain", *(f"pckh{side}" for side in ("", "_low", "_high"))]
+        finds_boxes = entry["family"] in FINDS_BOXES
+        figures += ["map50", "map50_low", "map50_high", "map50_95"] if finds_boxes else []
         assert np.isfinite(table[figures]).all(axis=None), key
-        assert ("map50" in table) == (entry["family"] in FINDS_BOXES)
+        assert ("map50" in table) == finds_boxes
 
 
-def test_metrics_show_prints_every_model(clone: Path) -> None:
+def test_metrics_show_prints_every_model_and_what_was_cleaned(clone: Path) -> None:
     printed = call(clone, "dvc", "metrics", "show")
-    for key in params_of(clone)["models"]:
-        assert f"metrics/camera_trap/{key}.json " in printed
+    for key, entry in params_of(clone)["models"].items():
+        assert f"metrics/{entry['dataset']}/{key}.json " in printed
+    for name in params_of(clone)["datasets"]:
+        assert f"metrics/{name}/clean.json " in printed
 
 
 def lines(clone: Path, version: str, *parts: str) -> list[bytes]:
@@ -139,14 +165,75 @@ def test_harder_versions_are_scored_on_the_very_pictures_of_their_base(clone: Pa
         assert set(lines(clone, folder, TRAIN)) > set(train), "it adds to train and takes nothing away"
 
 
-def test_the_page_says_what_it_was_measured_on(clone: Path) -> None:
-    page = (clone / "reports/camera_trap/index.html").read_text()
+@pytest.mark.parametrize("dataset", ["camera_trap", "activity"])
+def test_the_page_says_what_it_was_measured_on(clone: Path, dataset: str) -> None:
+    page = (clone / f"reports/{dataset}/index.html").read_text()
     assert "embedded" in page and "drew itself" in page
-    for key in params_of(clone)["models"]:
-        assert key in page
-        assert f"{metrics(clone, key)[UNSEEN]['f1_macro']:.3f}" in page
+    for key, entry in params_of(clone)["models"].items():
+        if entry["dataset"] == dataset:
+            assert key in page
+            part = UNSEEN if dataset == "camera_trap" else TEST
+            assert f"{metrics(clone, key)[part]['pckh' if key == POSE else 'f1_macro']:.3f}" in page
     pictures = re.findall(r'src="(pictures/[^"]+)"', page)
-    assert pictures and all((clone / "reports/camera_trap" / name).is_file() for name in pictures)
+    assert pictures and all((clone / "reports" / dataset / name).is_file() for name in pictures)
+
+
+# People and what they do -----------------------------------------------------------------------------------------------
+
+
+def parts_of(clone: Path, version: str) -> pd.Series:
+    """The part of each picture of the data set `activity`, by sample_id."""
+    table = pd.read_csv(clone / f"data/splits/activity/{version}/parts.csv", dtype=str, keep_default_na=False)
+    return table.set_index("sample_id")["part"]
+
+
+def test_what_the_pose_model_learned_from_is_in_neither_train_nor_test_of_the_other(clone: Path) -> None:
+    pose, activity = parts_of(clone, "pose"), parts_of(clone, "activity")
+    learned = set(pose.index[pose.isin([TRAIN, VAL])])
+    assert learned and not learned & set(activity.index[activity.isin([TRAIN, VAL, TEST])])
+    assert not set(pose.index[pose == TEST]) & set(activity.index[activity.isin([TRAIN, VAL])])
+    assert all((parts == part).sum() >= 5 for parts in (pose, activity) for part in (TRAIN, VAL, TEST))
+
+
+def test_every_person_has_a_box_and_every_picture_a_category(clone: Path) -> None:
+    clean, boxed = (read_samples(clone / f"data/{folder}/activity") for folder in ("clean", "boxes"))
+    assert clean.boxes.empty and len(clean.people) > 100
+    assert set(boxed.people["sample_id"]) == set(boxed.boxes["sample_id"]) == set(boxed.pictures["sample_id"])
+    assert len(boxed.boxes) == len(boxed.people) == len(boxed.joints) / 16
+    assert EMPTY not in set(boxed.pictures["label"]) and boxed.pictures["label"].nunique() > 3
+    assert set(boxed.pictures["sample_id"]) <= set(clean.pictures["sample_id"])
+
+
+def test_every_picture_of_the_version_is_stored_with_its_heatmaps(clone: Path) -> None:
+    folder, settings = clone / "data/heatmaps/activity", params_of(clone)["heatmaps"]["activity"]["smoke"]
+    index = pd.read_parquet(folder / INDEX).set_index("sample_id")
+    parts = parts_of(clone, "activity")
+    assert index["part"].to_dict() == parts[parts.isin([TRAIN, VAL, TEST])].to_dict()
+    stored = Shards(folder).read(index.index.tolist(), ("rgb", "heatmap", "truth"))
+    assert stored.shape == (len(index), settings["height_px"], settings["width_px"], 5) and stored.dtype == np.uint8
+    assert (stored[..., 4].max(axis=(1, 2)) > 0).all(), "each has somebody with joints"
+
+
+def test_all_models_of_activities_are_scored_on_the_very_same_pictures(clone: Path) -> None:
+    keys = [key for key, entry in params_of(clone)["models"].items() if entry["family"] == "heatmap"]
+    answers = {key: pd.read_parquet(clone / f"data/answers/activity/{key}/answers.parquet") for key in keys}
+    parts = parts_of(clone, "activity")
+    for table in answers.values():
+        assert table.set_index("sample_id")["part"].to_dict() == parts[parts.isin([VAL, TEST])].to_dict()
+    assert not answers["activity-heatmap"]["score"].equals(answers["activity-rgb"]["score"])
+
+
+def test_padding_reruns_boxes_and_heatmaps_another_size_heatmaps_alone(clone: Path) -> None:
+    changed = "bboxes.activity.smoke.head_padding=0.3"
+    printed = call(clone, "dvc", "exp", "run", "-S", changed, "bboxes@activity")
+    assert ran(printed) == ["bboxes@activity"]
+    restore(clone)
+    printed = call(clone, "dvc", "exp", "run", "-S", "heatmaps.activity.smoke.width_px=96", f"evaluate@{ACTIVITY}")
+    assert ran(printed) == ["heatmaps@activity", f"train@{ACTIVITY}", f"evaluate@{ACTIVITY}"]
+    restore(clone)
+
+
+# What reruns -----------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_to_do_runs_nothing(clone: Path) -> None:
@@ -167,14 +254,15 @@ def test_verify_finds_all_well_and_then_the_altered_file(clone: Path) -> None:
     assert " 0 differences" in call(clone, sys.executable, "-m", "stages.verify")
 
 
-def test_an_experiment_reruns_its_own_chain_alone_and_diff_shows_it(clone: Path) -> None:
-    printed = call(clone, "dvc", "exp", "run", "-S", f"models.{KEY}.smoke.epochs=3")
-    assert ran(printed) == [f"train@{KEY}", f"evaluate@{KEY}", "report@camera_trap"]
-    curve = (clone / f"metrics/camera_trap/{KEY}.curve.csv").read_text().splitlines()
+@pytest.mark.parametrize(("key", "other"), [(KEY, "camera_trap-alexnet-class"), (ACTIVITY, "activity-truth-heatmap")])
+def test_an_experiment_reruns_its_own_chain_alone_and_diff_shows_it(clone: Path, key: str, other: str) -> None:
+    printed = call(clone, "dvc", "exp", "run", "-S", f"models.{key}.smoke.epochs=3")
+    assert ran(printed) == [f"train@{key}", f"evaluate@{key}", f"report@{key.partition('-')[0]}"]
+    curve = at(clone, key, "curve.csv").read_text().splitlines()
     assert len(curve) == 1 + 3
     params = call(clone, "dvc", "params", "diff")
-    assert f"models.{KEY}.smoke.epochs" in params and "camera_trap-alexnet-class" not in params
-    assert f"{KEY}.json" in call(clone, "dvc", "metrics", "diff")
+    assert f"models.{key}.smoke.epochs" in params and other not in params
+    assert f"{key}.json" in call(clone, "dvc", "metrics", "diff")
     restore(clone)
     assert ran(call(clone, "dvc", "repro")) == []
 
@@ -201,18 +289,23 @@ def marked(clone: Path, *code: str) -> dict[str, set[str]]:
 def test_scoring_code_retrains_nothing_and_a_family_its_own_models_alone(clone: Path) -> None:
     entries = params_of(clone)
     evaluated = {f"evaluate@{key}" for key in entries["models"]}
+    reports = {f"report@{key}" for key in entries["datasets"]}
+    heatmaps = {f"heatmaps@{key}" for key in entries["heatmaps"]}
     expected = {
-        "stages/scores.py": evaluated
-        | {f"harden@{key}" for key in entries["harder"]}
-        | {f"report@{key}" for key in entries["datasets"]},
-        "stages/box_scores.py": evaluated,
+        "stages/scores.py": evaluated | {f"harden@{key}" for key in entries["harder"]} | reports,
+        "stages/box_scores.py": evaluated | reports,
+        "stages/pose_scores.py": evaluated | reports,
         "stages/answers.py": evaluated,
-        "stages/report.py": {f"report@{key}" for key in entries["datasets"]},
+        "stages/report.py": reports,
+        "stages/people_report.py": reports,
+        "stages/heatmaps.py": heatmaps,
+        "stages/stamps.py": heatmaps,
     }
-    for family in ("image", "yolo"):
+    kinds = {"train": "models", "pretrain": "pretrained", "heatmaps": "heatmaps"}
+    for family in ("image", "yolo", "heatmap"):
         expected[f"stages/networks/{family}/__init__.py"] = {
             f"{stage}@{key}"
-            for stage, kind in (("train", "models"), ("pretrain", "pretrained"))
+            for stage, kind in kinds.items()
             for key, entry in entries[kind].items()
             if entry["family"] == family
         }

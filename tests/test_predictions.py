@@ -1,6 +1,7 @@
 """The predictions table: one shape for classes and boxes, and no picture ever missing. Faults 59 and 60."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.files import DataError
-from stages.predictions import BOX, CLASS, PREDICTIONS, box_rows, check_predictions, class_rows
+from stages.predictions import BOX, CLASS, JOINTS, PREDICTIONS, box_rows, check_predictions, class_rows
 from stages.samples import BOX_COLUMNS, EMPTY
 
 NAN = float("nan")
@@ -96,6 +97,71 @@ def test_box_rows_keep_every_box_and_every_picture(ids: list[str], places: list[
     assert (rows.groupby("sample_id")["score"].diff().dropna() <= 0).all()
 
 
+# Joints --------------------------------------------------------------------------------------------------------------
+
+
+def people(*rows: tuple[str, float, float]) -> pd.DataFrame:
+    """(sample_id, score, the first of 48 numbers) of each person, a box of 5 px at (1, 2)."""
+    boxes = found(*((name, "person", score, 5) for name, score, _ in rows))
+    return boxes.assign(joints=[np.arange(48) + first for *_, first in rows])
+
+
+def first_of(rows: pd.DataFrame) -> list[Any]:
+    return [None if joints is None else joints[0] for joints in rows["joints"]]
+
+
+def test_people_are_boxes_that_keep_their_joints() -> None:
+    rows = box_rows(people(("a", 0.2, 1.0), ("c", 0.4, 2.0), ("a", 0.9, 3.0)), pd.Series(["c", "b", "a"]), JOINTS)
+    assert list(rows.columns) == list(PREDICTIONS.columns)
+    assert short(rows) == [["c", "person", 0.4], ["b", EMPTY, 0.0], ["a", "person", 0.9], ["a", "person", 0.2]]
+    assert first_of(rows) == [2.0, None, 3.0, 1.0]
+    assert (rows["task"] == JOINTS).all()
+    checked = check_predictions(rows, pd.Series(["a", "b", "c"]))
+    assert checked["joints"].iloc[0].tolist() == list(range(2, 50))
+
+
+def test_classes_and_boxes_have_no_joints_and_nobody_has_none() -> None:
+    for rows in (both(), box_rows(found(), pd.Series(["a", "b"]), JOINTS), box_rows(people(), pd.Series(["a", "b"]), JOINTS)):
+        assert rows["joints"].tolist() == [None] * len(rows)
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], ["a"]])
+def test_joints_are_read_from_a_file_as_they_were_written(tmp_path: Path, ids: list[str]) -> None:
+    rows = box_rows(people(("a", 0.25, 0.5), ("a", 0.5, -7.25)), pd.Series(ids), JOINTS)
+    rows.to_parquet(tmp_path / "p.parquet", index=False)
+    again = check_predictions(pd.read_parquet(tmp_path / "p.parquet"), pd.Series(ids))
+    pd.testing.assert_frame_equal(again.drop(columns="joints"), rows.drop(columns="joints"), check_dtype=False)
+    assert first_of(again) == first_of(rows)
+    both().to_parquet(tmp_path / "c.parquet", index=False)
+    check_predictions(pd.read_parquet(tmp_path / "c.parquet"), IDS)
+
+
+@pytest.mark.parametrize(
+    ("joints", "word"),
+    [
+        (None, "a person without joints, or joints without a person"),
+        (np.zeros(47), "joints that are not 48 finite numbers"),
+        (np.zeros((16, 3)), "joints that are not 48 finite numbers"),
+        (np.append(np.zeros(47), NAN), "joints that are not 48 finite numbers"),
+        (np.append(np.zeros(47), np.inf), "joints that are not 48 finite numbers"),
+    ],
+    ids=["none", "47", "16x3", "nan", "inf"],
+)
+def test_a_person_has_48_numbers(joints: Any, word: str) -> None:
+    rows = box_rows(people(("a", 0.5, 0.0)), pd.Series(["a"]), JOINTS)
+    rows.at[0, "joints"] = joints
+    with pytest.raises(DataError, match=word):
+        check_predictions(rows, pd.Series(["a"]))
+
+
+@pytest.mark.parametrize("row", [0, 2, 3])
+def test_joints_of_a_class_of_a_box_and_of_nobody_fail(row: int) -> None:
+    table = both()
+    table.at[row, "joints"] = np.zeros(48)
+    with pytest.raises(DataError, match="a person without joints, or joints without a person"):
+        check_predictions(table, IDS)
+
+
 # The check -----------------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +201,7 @@ def test_a_probability_may_pass_one_by_what_float32_rounds() -> None:
         (lambda table: table.assign(task="clas"), "task"),
         (lambda table: table.drop(columns="score"), "score"),
         (lambda table: table.drop(columns="y_max_px"), "y_max_px"),
+        (lambda table: table.drop(columns="joints"), "joints"),
         (lambda table: table.assign(more=1), "more"),
         (lambda table: table.assign(sample_id=[None, *table["sample_id"][1:]]), "sample_id"),
         (lambda table: table.assign(label=[None, *table["label"][1:]]), "label"),

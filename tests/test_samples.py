@@ -1,5 +1,6 @@
 """The samples table and the versions of a split: what a version adds to train is found wherever its files lie."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from stages.files import DataError, write_json
+from stages.people import ABSENT, FLIPPED, HEAD_COLUMNS, JOINT_NAMES, JOINTS, VISIBLE, check_people
 from stages.pictures import read_picture
 from stages.samples import (
     BOX_COLUMNS,
@@ -149,16 +151,24 @@ def test_parts_come_in_the_order_of_ids_whatever_the_order_of_rows(source: Sampl
 # The tables ----------------------------------------------------------------------------------------------------------
 
 
-def test_samples_are_read_as_they_were_written(source: Samples, tmp_path: Path) -> None:
-    folder = tmp_path / "clean"
+def written(folder: Path, samples: Samples) -> Path:
+    """A folder as the clean stage leaves it, with the tables of people where there are any."""
     folder.mkdir()
-    source.pictures.to_parquet(folder / "samples.parquet")
-    source.boxes.to_parquet(folder / "boxes.parquet")
-    write_json(folder / "source.json", {"root": str(source.root), "data": source.data, "adapter": "x"})
-    found = read_samples(folder)
+    tables = {"samples": samples.pictures, "boxes": samples.boxes}
+    tables |= {} if samples.people.empty else {"people": samples.people, "joints": samples.joints}
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet")
+    write_json(folder / "source.json", {"root": str(samples.root), "data": samples.data, "adapter": "x"})
+    return folder
+
+
+def test_samples_are_read_as_they_were_written(source: Samples, tmp_path: Path) -> None:
+    found = read_samples(written(tmp_path / "clean", source))
     pd.testing.assert_frame_equal(found.pictures, source.pictures)
     pd.testing.assert_frame_equal(found.boxes, source.boxes)
     assert (found.root, found.data) == (source.root, source.data)
+    assert found.people.empty and found.joints.empty
+    check_people(found.people, found.joints)  # no rows, but all columns
 
 
 @pytest.mark.parametrize(
@@ -175,3 +185,103 @@ def test_a_box_without_area_is_refused(source: Samples, side: str, word: str) ->
     with pytest.raises(DataError, match=rf"a box has {word}"):
         check_tables(source.pictures, source.boxes.assign(**{side: 0.0}))
     assert set(BOX_COLUMNS) < set(source.boxes.columns)
+
+
+# People --------------------------------------------------------------------------------------------------------------
+
+
+def with_people(source: Samples, *who: tuple[str, int]) -> Samples:
+    """The samples with people, (sample_id, number), all of whose joints but the first are visible, at (joint, number) px."""
+    people = pd.DataFrame(who, columns=["sample_id", "person"]).assign(**dict.fromkeys(HEAD_COLUMNS, float("nan")))
+    people = people.assign(scale=1.5, centre_x_px=6.0, centre_y_px=float("nan"))
+    rows = [
+        (name, person, joint, float(joint), float(person) if joint else 0.0, VISIBLE if joint else ABSENT)
+        for name, person in who
+        for joint in range(len(JOINT_NAMES))
+    ]
+    joints = pd.DataFrame(rows, columns=list(JOINTS.columns))
+    return replace(source, people=people.astype({"sample_id": "str"}), joints=joints.astype({"sample_id": "str"}))
+
+
+@pytest.fixture
+def crowd(source: Samples) -> Samples:
+    """One person in picture a, two in the one called NA, the second of whom is number 3 of its source."""
+    return with_people(source, ("a", 0), ("NA", 0), ("NA", 3))
+
+
+def test_people_and_their_joints_are_read_as_they_were_written(crowd: Samples, tmp_path: Path) -> None:
+    found = read_samples(written(tmp_path / "clean", crowd))
+    pd.testing.assert_frame_equal(found.people, crowd.people)
+    pd.testing.assert_frame_equal(found.joints, crowd.joints)
+    assert found.people[["sample_id", "person"]].to_numpy().tolist() == [["a", 0], ["NA", 0], ["NA", 3]]
+    pd.testing.assert_frame_equal(found.pictures, crowd.pictures)
+
+
+def test_a_version_and_what_it_adds_leave_people_as_they_are(crowd: Samples, tmp_path: Path) -> None:
+    copies = crowd.pictures[:1].assign(sample_id="a+copy1")
+    for added in (None, copies):
+        parts = PARTS | ({} if added is None else {"a+copy1": TRAIN})
+        samples, _ = read_version(version(tmp_path / "class", parts, added), crowd)
+        assert len(samples.pictures) == len(parts)
+        pd.testing.assert_frame_equal(samples.people, crowd.people)
+        pd.testing.assert_frame_equal(samples.joints, crowd.joints)
+
+
+def test_people_of_a_picture_that_is_not_there_are_refused(source: Samples, tmp_path: Path) -> None:
+    folder = written(tmp_path / "clean", with_people(source, ("a", 0), ("gone", 0)))
+    with pytest.raises(DataError) as caught:
+        read_samples(folder)
+    assert str(caught.value) == "people of pictures that are not in the samples table: ['gone']"
+
+
+Change = Callable[[pd.DataFrame, pd.DataFrame], tuple[pd.DataFrame, pd.DataFrame]]
+
+
+def put(joints: pd.DataFrame, row: int, **values: object) -> pd.DataFrame:
+    joints = joints.copy()
+    joints.loc[row, list(values)] = list(values.values())
+    return joints
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda people, joints: (people, joints[:-1]), "a person without 16 joints"),
+        (lambda people, joints: (people, put(joints, 5, joint=16)), "joint"),
+        (lambda people, joints: (people, put(joints, 5, joint=4)), "joint"),  # twice, and 5 never
+        (lambda people, joints: (people, put(joints, 5, visible=3)), "visible"),
+        (lambda people, joints: (people, put(joints, 5, visible=ABSENT)), "an absent joint with a place"),
+        (lambda people, joints: (people, put(joints, 5, x_px=float("nan"))), "x_px"),
+        (lambda people, joints: (people, joints.drop(columns="visible")), "visible"),
+        (lambda people, joints: (people, joints.assign(more=1)), "more"),
+        (lambda people, joints: (people.drop(columns="scale"), joints), "scale"),
+        (lambda people, joints: (people.assign(person=-1), joints), "person"),
+        (lambda people, joints: (people.assign(person=0), joints), "sample_id"),  # NA's number 0 twice
+    ],
+)
+def test_tables_of_people_that_break_their_rules_are_refused(crowd: Samples, change: Change, word: str) -> None:
+    with pytest.raises(DataError, match=rf"(?s)the tables of people break their own rules:.*{word}"):
+        check_people(*change(crowd.people, crowd.joints))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda people, joints: (people, joints[:32]), "3 people, but joints of 2"),
+        (lambda people, joints: (people[:2], joints), "2 people, but joints of 3"),
+        (lambda people, joints: (people[:0], joints[:16]), "0 people, but joints of 1"),
+        (lambda people, joints: (people.assign(sample_id=["a", "NA", "c"]), joints), "3 people, but joints of 3"),
+    ],
+)
+def test_people_and_joints_of_others_are_refused(crowd: Samples, change: Change, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_people(*change(crowd.people, crowd.joints))
+
+
+def test_a_mirrored_joint_mirrored_again_is_itself() -> None:
+    assert sorted(FLIPPED) == list(range(16))
+    assert [FLIPPED[joint] for joint in FLIPPED] == list(range(16))
+    sides = {"r": "l", "l": "r"}
+    for joint, name in enumerate(JOINT_NAMES):
+        side, _, rest = name.partition("_")
+        assert JOINT_NAMES[FLIPPED[joint]] == (f"{sides[side]}_{rest}" if side in sides else name)

@@ -169,6 +169,11 @@ def test_headline(seed: int, count: int) -> None:
         metrics.f1_score(table["actual"], table["predicted"], labels=present, average="macro", zero_division=0)
     )
     assert found["accuracy"] == pytest.approx((table["actual"] == table["predicted"]).mean())
+    for name, of_sklearn in (("precision", metrics.precision_score), ("recall", metrics.recall_score)):
+        for average in ("macro", "weighted"):
+            expected = of_sklearn(table["actual"], table["predicted"], labels=present, average=average, zero_division=0)
+            assert found[f"{name}_{average}"] == pytest.approx(expected)
+    assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
     assert found["majority"] == pytest.approx((table["actual"] == "deer").mean())
     assert 0 <= found["f1_macro_low"] < found["f1_macro_high"] <= 1
     # A rare class can fall out of a draw, which lifts its mean: allow a little.

@@ -122,6 +122,9 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str, message: 
         (SplitSettings, "{official: {train: [a], val: 1.5}}", r"split\.official\.val.*given 1\.5.*less than 1"),
         (SplitSettings, "{official: {train: [], val: 0.1}}", r"split\.official\.train: given \[\]"),
         (SplitSettings, "{near_bits: 8, class: {train: 0.6, val: 0.4}}", r"near_bits: given 8"),
+        (SplitSettings, "{stratified: {test: 0.4, val: 1.0, versions: {a: {}}}}", r"split\.stratified\.val: given 1\.0"),
+        (SplitSettings, "{stratified: {test: 0.4, val: 0.1, versions: {}}}", r"split\.stratified\.versions: given {}"),
+        (SplitSettings, "{stratified: {test: 0.4, val: 0.1, versions: {a: {trian: 3}}}}", r"versions\.a\.trian: unknown key"),
         (CleanSettings, "{max_bad_share: 1.5}", r"max_bad_share: given 1\.5"),
         (EvaluateSettings, "{small_box: 0.2, large_box: 0.1}", r"small_box 0\.2 should be below large_box 0\.1"),
         (DownloadSettings, "{adapter: cctt, source: url}", r"There is: caltech_camera_traps, cct20"),
@@ -163,13 +166,13 @@ def test_shipped_models_load_and_name_what_exists(shipped: dict[str, Any], profi
         section(f"models.{name}.{profile}", family(entry["family"]).SETTINGS, shipped)
         split = section(f"datasets.{entry['dataset']}.{profile}.split", SplitSettings, shipped)
         made = shipped["harder"][entry["dataset"]]["base"] if entry["lists"].startswith("data/harder/") else entry["lists"]
-        version = made.rpartition("/")[2]
-        assert getattr(split, {"class": "class_"}.get(version, version)) is not None, name
+        assert made in [f"data/splits/{entry['dataset']}/{version}" for version in split.made()], name
+        assert entry["tables"] == shipped["datasets"][entry["dataset"]]["tables"], name
 
 
 def test_shipped_file_is_all_well(shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    kinds = len(shipped["pretrained"]) + len(shipped["harder"]) + len(shipped["models"])
-    assert check_all(shipped) == 1 + 9 * len(shipped["datasets"]) + 3 * kinds
+    entries = sum(len(shipped[kind]) for kind in ("pretrained", "harder", "bboxes", "heatmaps", "models"))
+    assert check_all(shipped) == 1 + 9 * len(shipped["datasets"]) + 3 * entries
     assert capsys.readouterr().out == "", "no model's list is left out in the profile at hand"
 
 

@@ -444,6 +444,180 @@ def test_official_lists_that_cannot_be(values: dict[str, Any], message: str) -> 
         lists(many(0, 2, 12), train=["a"], val=0.5)
 
 
+# Stratified ----------------------------------------------------------------------------------------------------------
+
+
+def stratified(test: float = 0.4, val: float = 0.2, **versions: dict[str, Any]) -> SplitSettings:
+    return chosen(seen=0, stratified={"test": test, "val": val, "versions": versions})
+
+
+def people(seed: int, count: int, classes: int) -> pd.DataFrame:
+    """Pictures without a location, some of them frames of one video; classes are long-tailed."""
+    rng = np.random.default_rng(seed)
+    labels = [f"class {min(int(rng.geometric(0.4)), classes)}" for _ in range(count)]
+    return table([(None, f"s{n}", label, None) for n, label in enumerate(labels) for _ in range(rng.choice([1, 1, 1, 2, 4]))])
+
+
+def divided(pictures: pd.DataFrame, wanted: SplitSettings, seed: int) -> pd.DataFrame:
+    """A column of parts for each version, a row for each picture."""
+    return pd.DataFrame({version: parts.reindex(pictures.index) for version, parts in cut(pictures, wanted, seed).items()})
+
+
+def largest(pictures: pd.DataFrame) -> int:
+    return int(pictures.groupby("seq_id").size().max())
+
+
+many_people = st.builds(people, st.integers(0, 10**6), st.integers(10, 120), st.integers(1, 6))
+limits = st.none() | st.integers(1, 60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pictures=many_people, test=st.floats(0.1, 0.8), val=st.floats(0.05, 0.5), seed=st.integers(0, 99))
+def test_stratified_shares_are_those_asked_for_in_each_class(
+    pictures: pd.DataFrame, test: float, val: float, seed: int
+) -> None:
+    parts = divided(pictures, stratified(test, val, all={}), seed)["all"]
+    assert set(parts) <= {"train", "val", "test"}
+    for _, rows in pictures.groupby("label"):
+        n, off = parts[rows.index].value_counts().reindex(["train", "val", "test"], fill_value=0), largest(rows)
+        assert abs(n["test"] - test * len(rows)) <= off  # to the size of one sequence
+        assert abs(n["val"] - val * (n["train"] + n["val"])) <= off
+
+
+@settings(max_examples=60, deadline=None)
+@given(pictures=many_people, train=limits, test=limits, seed=st.integers(0, 99))
+def test_stratified_caps_are_kept_and_classes_keep_their_shares(
+    pictures: pd.DataFrame, train: int | None, test: int | None, seed: int
+) -> None:
+    wanted = stratified(all={}, some={"train": train, "test": test})
+    parts = divided(pictures, wanted, seed)
+    test_part, learned = parts["all"] == "test", parts["all"] != "test"
+    for cap, whole, some in (
+        (train, learned, parts["some"].isin(["train", "val"])),
+        (test, test_part, parts["some"] == "test"),
+    ):
+        assert not (some & ~whole).any(), "a subset of the very part that all versions have"
+        if cap is None or cap >= whole.sum():
+            assert some.equals(whole)
+            continue
+        share = cap / whole.sum()
+        for _, rows in pictures[whole].groupby("label"):
+            assert abs(some[rows.index].sum() - share * len(rows)) <= largest(rows)
+    assert set(parts["some"]) <= {"train", "val", "test", "unused"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(pictures=many_people, first=limits, second=limits, seed=st.integers(0, 99))
+def test_stratified_versions_are_apart_where_asked_and_test_is_one(
+    pictures: pd.DataFrame, first: int | None, second: int | None, seed: int
+) -> None:
+    """A picture that the first learned from teaches nothing to the second; nor does another frame of its video."""
+    wanted = stratified(a={"train": first}, b={"train": second, "apart_from": "a"}, c={"train": second})
+    parts = divided(pictures, wanted, seed)
+    learned = {version: set(pictures.loc[parts[version].isin(["train", "val"]), "seq_id"]) for version in parts}
+    assert not learned["a"] & learned["b"]
+    tested = {version: set(pictures.loc[parts[version] == "test", "seq_id"]) for version in parts}
+    assert tested["a"] == tested["b"] == tested["c"]
+    assert not tested["a"] & (learned["a"] | learned["b"] | learned["c"])
+    if first is None:
+        assert learned["b"] == set()
+    if second is None:
+        assert learned["a"] | learned["b"] == learned["c"], "all that is free is taken"
+    for version in parts:
+        used = pictures[parts[version] != "unused"]
+        assert used.assign(part=parts[version]).groupby("seq_id")["part"].nunique().max() <= 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(pictures=many_people, seed=st.integers(0, 99), shuffle=st.integers(0, 10**6))
+def test_fault_38_the_order_of_rows_does_not_matter_to_stratified_versions(
+    pictures: pd.DataFrame, seed: int, shuffle: int
+) -> None:
+    wanted = stratified(a={"train": 20, "test": 10}, b={"apart_from": "a", "test": 7})
+    mixed = pictures.sample(frac=1, random_state=shuffle).reset_index(drop=True)
+    found = [divided(rows, wanted, seed).set_index(rows["sample_id"]).sort_index() for rows in (pictures, mixed)]
+    pd.testing.assert_frame_equal(*found)
+
+
+def test_stratified_versions_do_not_depend_on_later_ones_nor_on_other_cuts() -> None:
+    pictures = plain()
+    two = stratified(a={"train": 40}, b={"train": 30, "apart_from": "a"})
+    parts = divided(pictures, two, 0)
+    assert divided(pictures, stratified(a={"train": 40}), 0)["a"].equals(parts["a"])
+    values = {"a": {"train": 40}, "b": {"train": 30, "apart_from": "a"}}
+    both = cut(pictures, chosen(**BOTH, stratified={"test": 0.4, "val": 0.2, "versions": values}), 0)
+    assert set(both) == {"a", "b", "class", "location"}
+    assert all(both[version].reindex(pictures.index).equals(parts[version]) for version in parts)
+    alone = cut(pictures, chosen(**BOTH), 0)
+    assert all(both[version].equals(alone[version]) for version in alone)
+
+
+def test_another_seed_gives_another_stratified_cut() -> None:
+    pictures = people(0, 100, 3)
+    wanted = stratified(a={"train": 30, "test": 20}, b={"train": 30, "test": 20})
+    one, same, other = (divided(pictures, wanted, seed) for seed in (1, 1, 2))
+    pd.testing.assert_frame_equal(one, same)
+    assert ((one == "test") != (other == "test")).to_numpy().mean() > 0.1
+    assert not one["a"].equals(one["b"]), "each version draws by its own name"
+
+
+def test_stratified_by_hand() -> None:
+    """10 runners and 5 who sit: 40 % are tested, of which a half is asked for; of the other 9 6, a quarter to validate on."""
+    pictures = table([(None, f"s{n}", "run" if n < 10 else "sit", None) for n in range(15)])
+    wanted = stratified(0.4, 0.25, a={"train": 6, "test": 3}, b={"apart_from": "a"})
+    for seed in range(5):
+        parts = divided(pictures, wanted, seed)
+        found = {
+            (version, label): rows.value_counts().to_dict()
+            for version in parts
+            for label, rows in parts[version].groupby(pictures["label"])
+        }
+        assert found == {
+            ("a", "run"): {"train": 3, "val": 1, "test": 2, "unused": 4},
+            ("a", "sit"): {"train": 2, "test": 1, "unused": 2},
+            ("b", "run"): {"train": 2, "test": 4, "unused": 4},
+            ("b", "sit"): {"train": 1, "test": 2, "unused": 2},
+        }
+
+
+@pytest.mark.parametrize(
+    ("versions", "message"),
+    [
+        ({"b": {"apart_from": "a"}, "a": {}}, "versions.b.apart_from: no earlier version `a`: []"),
+        ({"a": {}, "b": {"apart_from": "b"}}, "versions.b.apart_from: no earlier version `b`: ['a']"),
+        ({"a": {}, "class": {}}, "versions.class: a version that is cut in another way has this name: take another"),
+        ({"official": {}}, "versions.official: a version that is cut in another way has this name: take another"),
+    ],
+)
+def test_stratified_versions_that_cannot_be(versions: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        stratified(**versions)
+    assert str(caught.value).startswith("params.yaml: split.stratified: given {")
+    assert str(caught.value).endswith(message)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a b"])
+def test_a_stratified_version_is_a_folder(name: str) -> None:
+    with pytest.raises(DataError, match=r"split\.stratified\.versions\..*should match pattern"):
+        stratified(**{name: {}})
+
+
+def test_a_version_that_another_leaves_nothing_to_learn_from_fails() -> None:
+    pictures = people(0, 60, 3)
+    wanted = stratified(a={}, b={"apart_from": "a"})
+    parts = divided(pictures, wanted, 0)
+    assert set(parts["b"]) == {"test", "unused"}
+    assert check("a", report(pictures, parts["a"], 3), wanted) == []
+    with pytest.raises(DataError, match=r"split `b`: no picture is in train\. Counts: \{'test': "):
+        check("b", report(pictures, parts["b"], 3), wanted)
+
+
+def test_the_versions_that_are_asked_for_are_told_in_their_order() -> None:
+    assert stratified(pose={}, activity={"apart_from": "pose"}).made() == ["pose", "activity"]
+    assert chosen(**SHARES, stratified={"test": 0.4, "val": 0.2, "versions": {"z": {}}}).made() == ["location", "class", "z"]
+    assert chosen(official={"train": ["a"], "val": 0.1}).made() == ["official"]
+
+
 # Leaks ---------------------------------------------------------------------------------------------------------------
 
 

@@ -163,6 +163,7 @@ def test_fault_59_a_missing_prediction_is_refused_and_the_earlier_ones_stay(
     ids = score_also(project)
     train_here(monkeypatch)
     before = {path: path.read_bytes() for path in PREDICTED.iterdir()}
+
     def one_short(*given: Any, **named: Any) -> pd.DataFrame:
         found = predict(*given, **named)
         return found[found["sample_id"] != ids[3]]

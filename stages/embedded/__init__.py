@@ -11,6 +11,9 @@
     scenes.py          light, figures, shadows, what hides them, blur and noise: one picture
     camera_trap.py     the camera-trap dataset, in the format of Caltech Camera Traps
     planted_faults.py  the faults in it, at known counts
+    surroundings.py    where people do things: street, field, stage, hall, room, garden
+    activity.py        the activity dataset, in MPII's own .mat
+    activity_faults.py the faults in it, at known counts
 
 A pose is a pure function of figure, posture (or gait) and phase, and a picture one of place, light and actors, so a
 clip is the same scene at successive phases. Figures, places and light were settled before any model saw them, and are

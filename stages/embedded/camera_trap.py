@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from stages.embedded.figures import FIGURES, vary
 from stages.embedded.places import Place, place
@@ -43,7 +44,7 @@ POSTURES = {"walking": 0.48, "standing": 0.2, "eating": 0.17, "running": 0.08, "
 class CameraTrapScenes(Record):
     """What to draw."""
 
-    images: int = 1500  # good pictures; the planted faults come on top
+    images: int = Field(1500, gt=0)  # good pictures; the planted faults come on top
     locations: int = 14  # cameras
     width_px: int = 256
     height_px: int = 192

@@ -44,6 +44,8 @@ class Stance(NamedTuple):
     lean: float = 0.0  # of the torso, forwards
     nod: float = 0.0  # of the head, forwards
     lift: float = 0.0
+    forearm_out: float = 0.4  # share of `arm_out`
+    shank_out: float = 0.0  # share of `leg_out`
 
 
 def _wave(phase: float) -> float:
@@ -59,11 +61,93 @@ def _gait(phase: float, swing: float, flex: float, arms: float, elbow: float, le
     return Stance(thigh, shank, arm, (arm[0] + elbow, arm[1] + elbow), lean=lean, lift=lift)
 
 
+def _jumping(phase: float) -> Stance:
+    """Half of the turn gathers strength in a crouch, the other is in the air with one arm high."""
+    crouch, rise = max(0.0, _wave(phase)), max(0.0, -_wave(phase))
+    arm = (165 * rise - 40 * crouch, 115 * rise - 40 * crouch)
+    return Stance(
+        thigh=(55 * crouch + 45 * rise, 55 * crouch - 18 * rise),
+        shank=(-45 * crouch - 45 * rise, -45 * crouch - 40 * rise),
+        arm=arm,
+        forearm=(arm[0] + 15, arm[1] + 25),
+        lean=28 * crouch + 6 * rise,
+        lift=0.26 * rise,
+    )
+
+
+def _star_jump(phase: float) -> Stance:
+    """Arms and legs go apart and together again, straight."""
+    apart = 0.5 - 0.5 * float(np.cos(2 * np.pi * phase))
+    arms, legs = 20 + 135 * apart, 4 + 24 * apart
+    return Stance(forearm=(4, 4), arm_out=(arms, arms), leg_out=(legs, legs), forearm_out=1.0, shank_out=1.0)
+
+
+def _squatting(phase: float) -> Stance:
+    deep = 0.75 + 0.25 * _wave(phase)
+    thigh, shank, lean = 104 * deep, -30 * deep, 38 * deep
+    return Stance((thigh, thigh), (shank, shank), (58, 58), (84, 84), leg_out=(14, 14), lean=lean, nod=-0.7 * lean)
+
+
+def _bending(phase: float) -> Stance:
+    """Stooping over something on the ground that the hands work at."""
+    reach = 14 * _wave(phase)
+    return Stance((-8, 10), (-14, -8), (16 + reach, 16 - reach), (30 + reach, 30 - reach), lean=82 + 0.4 * reach, nod=-18)
+
+
+def _lying(phase: float) -> Stance:
+    """On the back, one knee up or down."""
+    knee = 0.5 + 0.5 * _wave(phase)
+    return Stance((90, 90 + 46 * knee), (90, 90 - 50 * knee), (90, 90), (96, 102), lean=-88, nod=8)
+
+
+def _reclining(phase: float) -> Stance:
+    """Sitting on the ground, leaning back on both arms."""
+    knee = 0.5 + 0.5 * _wave(phase)
+    return Stance((92, 92 + 42 * knee), (84, 84 - 58 * knee), (-58, -58), (-28, -28), lean=-28, nod=14)
+
+
+def _dancing(phase: float) -> Stance:
+    """One knee and the arm of the other side go up in turn."""
+    right, left = max(0.0, _wave(phase)), max(0.0, -_wave(phase))
+    return Stance(
+        thigh=(62 * right, 62 * left),
+        shank=(-48 * right - 4, -48 * left - 4),
+        forearm=(12, 12),
+        arm_out=(70 - 62 * _wave(phase), 70 + 62 * _wave(phase)),
+        leg_out=(13, 13),
+        forearm_out=1.25,
+        shank_out=0.5,
+    )
+
+
+CRANK_AT, CRANK = (0.1, -0.37), 0.085  # of a bicycle: its axis forward of and above the pelvis, and its length
+
+
+def _cycling(phase: float) -> Stance:
+    """Low over the handlebar of a bicycle, each ankle where its pedal is (for a person of the usual proportions)."""
+    thighs, shanks = [], []
+    for turn in (phase, phase + 0.5):
+        forward, down = CRANK_AT[0] + CRANK * _wave(turn), -CRANK_AT[1] + CRANK * _wave(turn + 0.25)
+        towards = np.degrees(np.arctan2(forward, down))
+        bent = np.degrees(np.arccos(np.hypot(forward, down) / (2 * Person.thigh)))  # thigh and shank are of one length
+        thighs.append(float(towards + bent))
+        shanks.append(float(towards - bent))
+    return Stance((thighs[0], thighs[1]), (shanks[0], shanks[1]), (40, 40), (62, 62), leg_out=(0, 0), lean=50, nod=-28)
+
+
 POSTURES = {
     "standing": lambda phase: Stance(arm=(2 * _wave(phase), -2 * _wave(phase)), nod=5 * _wave(phase)),
     "walking": lambda phase: _gait(phase, swing=26, flex=48, arms=26, elbow=18, lean=4),
     "running": lambda phase: _gait(phase, 42, 95, 42, 85, 14, 0.05 * abs(_wave(phase))),
     "sitting": lambda phase: Stance((84, 84), (-4, -4), (18, 18), (62, 62), leg_out=(7, 7), lean=4 + 2 * _wave(phase)),
+    "jumping": _jumping,
+    "star_jump": _star_jump,
+    "squatting": _squatting,
+    "bending": _bending,
+    "lying": _lying,
+    "reclining": _reclining,
+    "dancing": _dancing,
+    "cycling": _cycling,
 }
 
 
@@ -85,14 +169,15 @@ def pose(person: Person, posture: str, phase: float) -> Body:
     for index, (name, side) in enumerate((("right", -1), ("left", 1))):
         across = np.array([0.0, side, 0.0])
         at[f"hip_{name}"] = at["pelvis"] + person.hip * across
-        at[f"knee_{name}"] = hanging(at[f"hip_{name}"], person.thigh, stance.thigh[index], side * stance.leg_out[index])
-        at[f"ankle_{name}"] = hanging(at[f"knee_{name}"], person.shank, stance.shank[index])
+        spread = side * stance.leg_out[index]
+        at[f"knee_{name}"] = hanging(at[f"hip_{name}"], person.thigh, stance.thigh[index], spread)
+        at[f"ankle_{name}"] = hanging(at[f"knee_{name}"], person.shank, stance.shank[index], stance.shank_out * spread)
         at[f"toe_{name}"] = ahead(at[f"ankle_{name}"], 0.087, stance.shank[index] - 18)
         at[f"shoulder_{name}"] = at["thorax"] + person.shoulder * across
         arm, forearm, out = stance.arm[index], stance.forearm[index], side * stance.arm_out[index]
         at[f"elbow_{name}"] = hanging(at[f"shoulder_{name}"], person.upper_arm, arm, out)
-        at[f"wrist_{name}"] = hanging(at[f"elbow_{name}"], person.forearm, forearm, 0.4 * out)
-        at[f"hand_{name}"] = hanging(at[f"wrist_{name}"], 0.045, forearm, 0.4 * out)
+        at[f"wrist_{name}"] = hanging(at[f"elbow_{name}"], person.forearm, forearm, stance.forearm_out * out)
+        at[f"hand_{name}"] = hanging(at[f"wrist_{name}"], 0.045, forearm, stance.forearm_out * out)
         limb(f"hip_{name}", f"knee_{name}", 0.055, 0.034, "trousers")
         limb(f"knee_{name}", f"ankle_{name}", 0.036, 0.023, "trousers")
         limb(f"ankle_{name}", f"toe_{name}", 0.025, 0.017, "shoe")
@@ -107,8 +192,26 @@ def pose(person: Person, posture: str, phase: float) -> Body:
     limb("skull", "skull", 0.052, 0.052, "skin")
     at["crown"] = at["skull"] + ahead(np.zeros(3), 0.016, spine + 50 - stance.nod)
     limb("crown", "crown", 0.052, 0.052, "hair")
+    if posture == "cycling":
+        _add_bicycle(at, limbs)
     ordered = {name: at[name] for name in MPII_JOINTS} | at
     return grounded(ordered, limbs, person.length_m, stance.lift * person.length_m)
+
+
+def _add_bicycle(at: dict[str, Array], limbs: list[Limb]) -> None:
+    """Put a bicycle below a cyclist: joints, and limbs of the part `bicycle`, in shares of the cyclist's height."""
+    radius, spokes = 0.185, 14
+    crank = np.array([CRANK_AT[0], 0.0, CRANK_AT[1]])
+    at["crank"], at["saddle"], at["handlebar"] = crank, np.array([-0.03, 0.0, -0.09]), np.array([0.43, 0.0, -0.02])
+    bars = [("crank", "saddle"), ("crank", "handlebar"), ("saddle", "handlebar")]
+    for wheel, forward in (("rear", -0.26), ("front", 0.36)):
+        at[wheel] = crank + np.array([forward, 0.0, 0.03])
+        rim = [f"{wheel}_{number}" for number in range(spokes)]
+        for number, name in enumerate(rim):
+            at[name] = ahead(at[wheel], radius, 360 * number / spokes)
+            limbs.append(Limb(name, rim[number - 1], 0.012, 0.012, "tyre"))
+    bars += [("rear", "crank"), ("rear", "saddle"), ("front", "handlebar")]
+    limbs.extend(Limb(start, end, 0.011, 0.011, "bicycle") for start, end in bars)
 
 
 PEOPLE: dict[str, Person] = {

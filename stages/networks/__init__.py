@@ -10,13 +10,14 @@ Families are imported only when asked for: torch takes seconds.
 import importlib
 import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pandas as pd
 
 from stages.files import DataError, read_json, require_manifest
+from stages.people import no_people
 from stages.settings import Record
 
 
@@ -35,6 +36,8 @@ class Job:
     models: Path  # where other trained models lie, for `init: model:<name>`
     needs: Path  # what the entry's `needs` names: a pretraining's folder, a detector's predictions, or nothing of use
     out: Path  # an empty folder to fill
+    people: pd.DataFrame = field(default_factory=lambda: no_people()[0])  # of both, where the data set is of people
+    joints: pd.DataFrame = field(default_factory=lambda: no_people()[1])
 
 
 @dataclass(frozen=True)

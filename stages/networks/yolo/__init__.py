@@ -1,6 +1,8 @@
-"""The yolo family: YOLOv5 n, s, m, l and x by Ultralytics, with its own trainer.
+"""The yolo family: by Ultralytics, with its own trainer, YOLOv5 n, s, m, l and x for boxes and YOLOv8-pose for people's joints.
 
 What Ultralytics calls YOLOv5 today is the anchor-free YOLOv5u: the backbone and neck of YOLOv5, the head of YOLOv8.
+A pose network finds one class, `person`, and the 16 joints of each (stages/people.py). The epoch that is kept has the highest
+box mAP50-95 and OKS mAP50-95, added, on validation, as Ultralytics has it; of a detector, the highest box mAP50-95.
 
 Its trainer is given pictures and boxes in memory, decoded by this project's decoder: it never sees, and so never alters, a
 file of the data set. It is kept from the network, runs none of its integrations, and writes its settings below `.work`.
@@ -38,6 +40,7 @@ from stages.networks import Job, Trained
 from stages.networks.yolo.network import YoloSettings, build, describe, initialise, set_norm_momentum, width_of_head
 from stages.networks.yolo.prediction import Detector, finish, load
 from stages.networks.yolo.training import BEST, Trainer, read_state
+from stages.people import PERSON
 from stages.samples import EMPTY, located
 
 __all__ = ["SETTINGS", "load", "train"]
@@ -48,7 +51,7 @@ SETTINGS = YoloSettings
 def train(settings: YoloSettings, job: Job) -> Trained:
     """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `load` needs."""
     in_train = set(job.boxes.loc[job.boxes["sample_id"].isin(job.train["sample_id"]), "label"])
-    classes = sorted(in_train)
+    classes = [PERSON] if settings.finds_joints else sorted(in_train)
     pictures, boxes = located(job.train, job.boxes, classes)
     val, val_boxes = located(job.val, job.boxes, classes)
     if boxes.empty or val_boxes.empty:
@@ -56,7 +59,10 @@ def train(settings: YoloSettings, job: Job) -> Trained:
             f"{len(boxes)} boxes in train and {len(val_boxes)} of their classes in val: a detector learns from boxes. Give "
             "the data set boxes, or take a model that needs none"
         )
-    without = sorted(set(job.train["label"]) - in_train - {EMPTY})
+    if settings.finds_joints and job.people.empty:
+        raise DataError(f"{settings.architecture} learns from people's joints, and the data set has none: take a detector")
+    # A picture of people is labelled by what they do.
+    without = [] if settings.finds_joints else sorted(set(job.train["label"]) - in_train - {EMPTY})
     if without:
         print(f"classes with pictures but no box in train, which a detector cannot learn: {', '.join(without)}")
     torch.manual_seed(job.seed)
@@ -88,9 +94,7 @@ def train(settings: YoloSettings, job: Job) -> Trained:
         "architecture": settings.architecture,
         "plan": plan,
         "head_width": head_width,
-        "as_built": cost.as_built(
-            f"{settings.architecture}u", settings.scale is not None, network, settings.image_px, settings.init
-        ),
+        "as_built": cost.as_built(settings.published, settings.scale is not None, network, settings.image_px, settings.init),
         "classes": [*classes, EMPTY],
         "image_px": settings.image_px,
         "init": settings.init,

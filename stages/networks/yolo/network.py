@@ -1,21 +1,23 @@
-"""YOLOv5 networks by name, slimmed where asked for, and the weights that they start from."""
+"""YOLO networks by name, slimmed where asked for, and the weights that they start from."""
 
 import copy
 import difflib
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pydantic import Field, field_validator
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
-from ultralytics.nn.tasks import DetectionModel, torch_safe_load, yaml_model_load
+from ultralytics.nn.tasks import DetectionModel, PoseModel, torch_safe_load, yaml_model_load
 
 from stages.backbones import read_weights
 from stages.files import DataError, require_manifest, sha256_file
+from stages.people import JOINT_NAMES
 from stages.settings import Record
 
 ARCHITECTURES = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
+POSE_ARCHITECTURES = ("yolov8n-pose", "yolov8s-pose", "yolov8m-pose", "yolov8l-pose", "yolov8x-pose")
 STRIDE_PX = 32  # sides that the network takes are multiples of it
 # What this file decides itself; every other training argument of Ultralytics can be set by its own name.
 _OURS = {
@@ -27,7 +29,7 @@ _OURS = {
 
 
 class YoloSettings(Record):
-    architecture: str  # yolov5n | yolov5s | yolov5m | yolov5l | yolov5x
+    architecture: str  # yolov5n | s | m | l | x for boxes, yolov8n-pose | s | m | l | x for people and their joints
     scale: tuple[float, float] | None = None  # depth and width in place of the architecture's own: a slimmer one
     init: str = "scratch"  # scratch | coco | pretrained (the folder that `needs` names) | file:<path>
     image_px: int = Field(gt=0)  # longer side; a multiple of 32
@@ -46,9 +48,18 @@ class YoloSettings(Record):
     @field_validator("architecture")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name not in ARCHITECTURES:
-            raise ValueError(f"allowed: {', '.join(ARCHITECTURES)}")
+        if name not in ARCHITECTURES + POSE_ARCHITECTURES:
+            raise ValueError(f"allowed: {', '.join(ARCHITECTURES + POSE_ARCHITECTURES)}")
         return name
+
+    @property
+    def finds_joints(self) -> bool:
+        return self.architecture in POSE_ARCHITECTURES
+
+    @property
+    def published(self) -> str:
+        """The network's name at Ultralytics, which marks its anchor-free YOLOv5 by a u."""
+        return self.architecture if self.finds_joints else f"{self.architecture}u"
 
     @field_validator("init")
     @classmethod
@@ -81,22 +92,25 @@ class YoloSettings(Record):
 
 
 def describe(settings: YoloSettings) -> dict[str, Any]:
-    """The network's plan, as Ultralytics' YAML has it, with the depth and width that are asked for."""
+    """The network's plan, as Ultralytics' YAML has it, with the depth, width and joints that are asked for."""
     plan = copy.deepcopy(yaml_model_load(f"{settings.architecture}.yaml"))
     plan.pop("yaml_file", None)
     depth, width, channels = plan["scales"][plan["scale"]]
     if settings.scale:
         depth, width = settings.scale
+    if settings.finds_joints:
+        plan["kpt_shape"] = [len(JOINT_NAMES), 3]
     return plan | {"scales": {plan["scale"]: [depth, width, channels]}}
 
 
 def build(plan: dict[str, Any], classes: list[str], head_width: int | None = None) -> Any:
     """A network from its plan, in training mode. `head_width` is that of the class head's hidden layers, where known."""
-    network = cast(Any, DetectionModel(copy.deepcopy(plan), ch=3, nc=len(classes), verbose=False))
+    kind: Any = PoseModel if "kpt_shape" in plan else DetectionModel
+    network = kind(copy.deepcopy(plan), ch=3, nc=len(classes), verbose=False)
     network.names = dict(enumerate(classes))
     if head_width not in (None, width_of_head(network)):
         # Ultralytics widens the head to that of the weights it loads; it is as wide as it is for so many classes.
-        network.load(DetectionModel(copy.deepcopy(plan), ch=3, nc=head_width, verbose=False), verbose=False)
+        network.load(kind(copy.deepcopy(plan), ch=3, nc=head_width, verbose=False), verbose=False)
     return network
 
 
@@ -112,7 +126,10 @@ def width_of_head(network: Any) -> int:
 
 
 def initialise(network: Any, settings: YoloSettings, needs: Path) -> str:
-    """Load starting weights in place, what fits by name and shape, and say in words what was loaded."""
+    """Load starting weights in place, what fits by name and shape, and say in words what was loaded.
+
+    Of a detector's weights a pose network takes all but the layers of its joints; of those for COCO's 17 joints, too.
+    """
     kind, _, value = settings.init.partition(":")
     if kind == "scratch":
         return "scratch"
@@ -122,9 +139,9 @@ def initialise(network: Any, settings: YoloSettings, needs: Path) -> str:
         require_manifest(needs)
         path = needs / "weights.safetensors"
     else:
-        path = _published(settings.architecture) if kind == "coco" else Path(value)
+        path = _published(f"{settings.published}.pt") if kind == "coco" else Path(value)
     if path.suffix == ".pt":
-        source = _read_checkpoint(path)
+        source = read_checkpoint(path)
         network.load(source, verbose=False)  # maps classes of the same name, too
         state = source.state_dict()
         fitting = [name for name, tensor in network.state_dict().items() if name in state and tensor.shape == state[name].shape]
@@ -142,7 +159,7 @@ def initialise(network: Any, settings: YoloSettings, needs: Path) -> str:
     return f"{kind}: {path.name}, sha256 {sha256_file(path)}: {len(fitting)} of {total} tensors"
 
 
-def _read_checkpoint(path: Path) -> Any:
+def read_checkpoint(path: Path) -> Any:
     """The network in an Ultralytics checkpoint, in full precision. Only network classes are made from it, no code is run."""
     if not path.is_file():
         raise DataError(f"init: {path}: no such file")
@@ -155,11 +172,11 @@ def _read_checkpoint(path: Path) -> Any:
         raise DataError(f"{path}: refused: damaged, or more than a network of Ultralytics ({cause})") from None
 
 
-def _published(architecture: str) -> Path:
+def _published(name: str) -> Path:
     """Ultralytics' own COCO weights, fetched once into `.work/ultralytics`."""
     from ultralytics.utils.downloads import attempt_download_asset
 
-    path = Path(os.environ["YOLO_CONFIG_DIR"]) / f"{architecture}u.pt"
+    path = Path(os.environ["YOLO_CONFIG_DIR"]) / name
     try:
         if not path.is_file():
             attempt_download_asset(path, release="v8.4.0")

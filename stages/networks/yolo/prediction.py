@@ -1,4 +1,4 @@
-"""A trained YOLO network in use. Letters: B pictures of a batch, h and w their sides, N boxes of a picture."""
+"""A trained YOLO network in use. Letters: B pictures of a batch, h and w their sides, C classes, N boxes of a picture."""
 
 import json
 from functools import partial
@@ -13,14 +13,17 @@ from stages.backbones import load_exactly
 from stages.inference import Found, Network, device
 from stages.networks import read_card
 from stages.networks.yolo.network import STRIDE_PX, YoloSettings, build
-from stages.predictions import BOX
+from stages.predictions import BOX, JOINTS
 from stages.views import letterboxed
 
 FOREVER_S = 1e6  # Ultralytics' NMS gives up on time, so that a slow machine would find other boxes than a quick one
 
 
 class Detector(nn.Module):
-    """uint8 (B, h, w, 3) -> boxes (centre x, y, width, height in px) and class scores at every place, (B, 4 + C, places)."""
+    """uint8 (B, h, w, 3) -> boxes (centre x, y, width, height in px) and class scores at every place, (B, 4 + C, places).
+
+    A pose network adds x, y in px and the confidence of each of the 16 joints: (B, 4 + 1 + 48, places).
+    """
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -33,12 +36,16 @@ class Detector(nn.Module):
 
 
 def finish(found: Tensor, floor: float, settings: YoloSettings) -> list[Found]:
-    """What `Detector` gives -> for each picture boxes (N, 6): xyxy in px of the batch, score, class; the surest first."""
+    """What `Detector` gives -> for each picture boxes (N, 6): xyxy in px of the batch, score, class; the surest first.
+
+    A pose network's are (N, 6 + 48): also x, y in px of the batch and the confidence of each joint.
+    """
     floor = max(floor, settings.score_floor)
     with torch.inference_mode():
         kept = non_max_suppression(
-            found, floor, settings.nms_iou, multi_label=True, max_det=settings.max_boxes, max_time_img=FOREVER_S
-        )
+            found, floor, settings.nms_iou, multi_label=True, max_det=settings.max_boxes, max_time_img=FOREVER_S,
+            nc=1 if settings.finds_joints else 0,  # 0: all that are no coordinates are class scores
+        )  # fmt: skip
     return [boxes.double().cpu().numpy() for boxes in kept]
 
 
@@ -50,7 +57,7 @@ def load(folder: Path) -> Network:
     load_exactly(network, folder / "weights.safetensors", card["as_built"])
     return Network(
         card,
-        BOX,
+        JOINTS if settings.finds_joints else BOX,
         tuple(card["classes"][:-1]),
         Detector(network).eval().to(device()),
         partial(finish, settings=settings),

@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 from ultralytics.cfg import DEFAULT_CFG_DICT
 from ultralytics.data.build import InfiniteDataLoader
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.models.yolo.pose import PoseValidator
 from ultralytics.utils.nms import non_max_suppression
 
 from stages import geometry
@@ -27,6 +29,7 @@ from stages.loading import loader_workers
 from stages.networks import Job
 from stages.networks.yolo.network import YoloSettings
 from stages.networks.yolo.prediction import FOREVER_S
+from stages.people import FLIPPED, JOINT_NAMES
 from stages.pictures import RGB, read_picture, resize
 from stages.samples import BOX_COLUMNS, located
 from stages.views import fitted
@@ -49,14 +52,41 @@ class Epochs(Sampler[tuple[int, int]]):
         return ((epoch, int(i)) for i in order)
 
 
+def joints_by_picture(people: pd.DataFrame, joints: pd.DataFrame, boxes: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """The joints of each picture's people, in their order: (P, 16, 3), x and y in px, visibility.
+
+    Raises DataError where a picture has other people than boxes, which are theirs in the same order.
+    """
+    counts = pd.DataFrame({"people": people["sample_id"].value_counts(), "boxes": boxes["sample_id"].value_counts()}).fillna(0)
+    if len(wrong := counts[counts["people"] != counts["boxes"]].astype(int)):
+        name, first = wrong.index[0], wrong.iloc[0]
+        raise DataError(
+            f"{len(wrong)} pictures have not one box for each person, {name} for example {first['people']} people and "
+            f"{first['boxes']} boxes: run `dvc repro`"
+        )
+    numbered = joints.merge(people[["sample_id", "person"]].assign(number=range(len(people))), on=["sample_id", "person"])
+    points = numbered.sort_values(["number", "joint"])[["x_px", "y_px", "visible"]].to_numpy(dtype=float)
+    points = points.reshape(len(people), len(JOINT_NAMES), 3)
+    return {str(name): points[rows] for name, rows in people.reset_index(drop=True).groupby("sample_id").indices.items()}
+
+
 class Boxed(YOLODataset):
-    """Pictures and boxes in memory, as Ultralytics' trainer wants them.
+    """Pictures and boxes in memory, as Ultralytics' trainer wants them; for a pose network also the joints of each box.
 
     What an item becomes depends on (seed, epoch, i) alone: the same with 0, 2 or 4 workers, and after a resume.
     """
 
-    def __init__(self, pictures: pd.DataFrame, boxes: pd.DataFrame, root: Path, seed: int, keep_gb: float, **rest: Any) -> None:
-        self.rows = {row.sample_id: row for row in pictures.itertuples()}
+    def __init__(
+        self,
+        pictures: pd.DataFrame,
+        boxes: pd.DataFrame,
+        joints: dict[str, NDArray[np.float64]],
+        root: Path,
+        seed: int,
+        keep_gb: float,
+        **rest: Any,
+    ) -> None:
+        self.rows, self.joints = {row.sample_id: row for row in pictures.itertuples()}, joints
         self.found = dict(iter(boxes.groupby("sample_id")))
         self.root, self.seed, self.side_px = root, seed, rest["imgsz"]
         self.closed: Any = None  # the transforms of the last epochs, without mosaic
@@ -84,12 +114,16 @@ class Boxed(YOLODataset):
                     "cls": np.array(classes, dtype=np.float32).reshape(-1, 1),
                     "bboxes": (xywh / size).astype(np.float32),
                     "segments": [],
-                    "keypoints": None,
+                    "keypoints": self._keypoints(name, row.width_px, row.height_px) if self.use_keypoints else None,
                     "normalized": True,
                     "bbox_format": "xywh",
                 }
             )
         return labels
+
+    def _keypoints(self, name: str, width_px: int, height_px: int) -> NDArray[np.float32]:
+        points = self.joints.get(name, np.zeros((0, len(JOINT_NAMES), 3)))
+        return (points / [width_px, height_px, 1]).astype(np.float32)
 
     def build_transforms(self, hyp: Any) -> Any:
         self.cache = "ram"  # mosaics then draw from all pictures, not from those that happened to be loaded last
@@ -121,11 +155,23 @@ class Boxed(YOLODataset):
 
 
 class Validator(DetectionValidator):
+    nc: Any
+
     def postprocess(self, preds: Any) -> list[dict[str, Tensor]]:
         found = non_max_suppression(
-            preds, self.args.conf, self.args.iou, multi_label=True, max_det=self.args.max_det, max_time_img=FOREVER_S
+            preds,
+            self.args.conf,
+            self.args.iou,
+            multi_label=True,
+            max_det=self.args.max_det,
+            max_time_img=FOREVER_S,
+            nc=self.nc,
         )
         return [{"bboxes": x[:, :4], "conf": x[:, 4], "cls": x[:, 5], "extra": x[:, 6:]} for x in found]
+
+
+class JointsValidator(PoseValidator, Validator):
+    """Ultralytics' for poses, which finds its boxes as ours does."""
 
 
 class Trainer(DetectionTrainer):
@@ -147,7 +193,8 @@ class Trainer(DetectionTrainer):
         self.seconds, self.started = 0.0, 0.0
         arguments: dict[str, Any] = {
             **settings.ultralytics,
-            "task": "detect", "mode": "train", "model": f"{settings.architecture}.yaml", "data": "", "epochs": settings.epochs,
+            "task": "pose" if settings.finds_joints else "detect", "mode": "train", "data": "",
+            "model": f"{settings.architecture}.yaml", "epochs": settings.epochs,
             "patience": settings.patience, "batch": settings.batch_size, "imgsz": settings.image_px,
             "save_dir": str(work / "log"),
             "pretrained": False, "seed": job.seed % 2**31,
@@ -167,7 +214,9 @@ class Trainer(DetectionTrainer):
 
     def get_dataset(self) -> dict[str, Any]:
         names = dict(enumerate(self.classes))
+        of_joints = {"kpt_shape": [len(JOINT_NAMES), 3], "flip_idx": list(FLIPPED)} if self.own.finds_joints else {}
         return {
+            **of_joints,
             "train": "train",
             "val": "val",
             "names": names,
@@ -183,9 +232,11 @@ class Trainer(DetectionTrainer):
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Boxed:
         table = self.job.train if mode == "train" else self.job.val
         pictures, boxes = located(table, self.job.boxes, self.classes)
+        people = self.job.people[self.job.people["sample_id"].isin(boxes["sample_id"])]
+        joints = joints_by_picture(people, self.job.joints, boxes) if self.own.finds_joints else {}
         keep_gb = 0.0 if loader_workers(self.own.workers) else self.own.cache_gb  # each process would keep a copy of its own
         return Boxed(
-            pictures, boxes, self.job.root, self.job.seed, keep_gb, data=self.data, task="detect", hyp=self.args,
+            pictures, boxes, joints, self.job.root, self.job.seed, keep_gb, data=self.data, task=self.args.task, hyp=self.args,
             imgsz=self.args.imgsz, batch_size=batch, augment=mode == "train", rect=mode == "val", stride=self.stride,
             pad=0.0 if mode == "train" else 0.5,
         )  # fmt: skip
@@ -203,7 +254,8 @@ class Trainer(DetectionTrainer):
         )
 
     def get_validator(self) -> Validator:
-        return Validator(self.test_loader, save_dir=self.save_dir, args=copy.copy(self.args), _callbacks=defaultdict(list))
+        kind = JointsValidator if self.own.finds_joints else Validator
+        return kind(self.test_loader, save_dir=self.save_dir, args=copy.copy(self.args), _callbacks=defaultdict(list))
 
     def run_callbacks(self, event: str) -> None:
         """Our own steps alone: telemetry, its platform and dvclive hang on callbacks, and none of them is run."""
@@ -241,16 +293,22 @@ class Trainer(DetectionTrainer):
         self.seconds += time.perf_counter() - self.started
         self.stop = self.stop or self.seconds > self.own.max_hours * 3600
         losses = [value for name, value in metrics.items() if name.startswith("val/") and name.endswith("loss")]
-        self.rows.append(
-            {
-                "epoch": self.epoch,
-                "train_loss": float(sum(value for name, value in metrics.items() if name.startswith("train/"))),
-                "val_loss": float(sum(losses)),
-                "val_map50": float(metrics["metrics/mAP50(B)"]),
-                "val_map50_95": float(metrics["metrics/mAP50-95(B)"]),
-                "learning_rate": float(metrics["lr/pg0"]),
+        row = {
+            "epoch": self.epoch,
+            "train_loss": float(sum(value for name, value in metrics.items() if name.startswith("train/"))),
+            "val_loss": float(sum(losses)),
+            "val_map50": float(metrics["metrics/mAP50(B)"]),
+            "val_map50_95": float(metrics["metrics/mAP50-95(B)"]),
+            "learning_rate": float(metrics["lr/pg0"]),
+        }
+        if self.own.finds_joints:
+            row |= {
+                "train_pose_loss": float(metrics["train/pose_loss"]),
+                "val_pose_loss": float(metrics["val/pose_loss"]),
+                "val_pose_map50": float(metrics["metrics/mAP50(P)"]),
+                "val_pose_map50_95": float(metrics["metrics/mAP50-95(P)"]),
             }
-        )
+        self.rows.append(row)
 
     def save_model(self) -> bool:
         if self.stopper.best_epoch == self.epoch + 1:  # the first of equals, as patience counts

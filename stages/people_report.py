@@ -1,0 +1,414 @@
+"""Everything measured of a data set of people -> the page that stages/report.py writes of it, by people_report.html.
+
+What was cleaned and by which rule, with pictures of each; how often each joint is annotated; how well joints are found (stage
+1) and activities told from them (stage 2); which two people heatmaps are of. Pictures are chosen by seed and kept small.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import matplotlib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from stages import scores
+from stages.files import new_folder, read_json, require_manifest, seed_from, sha256_file
+from stages.joints import NEGATIVE, NOT_A_NUMBER, OUT_OF_BOUNDS, has_place
+from stages.people import ABSENT, BONES, HEAD_TOP, JOINT_NAMES, L_ANKLE, R_ANKLE
+from stages.pictures import RGB, UnreadablePicture, decode, read_picture, resize
+from stages.pose_scores import points, true_people
+from stages.predictions import TABLE
+from stages.samples import BOX_COLUMNS, EMPTY, TEST, TRAIN, VAL, Samples, of_part, read_version
+from stages.sources import finder, scan
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+LONGER_PX = 320  # of a picture on the page
+A_RULE, A_CLASS, A_NUMBER, MISTAKES = 4, 2, 4, 12  # pictures of a rule, a class, a number of people found; mistakes
+DRAWS = 1000  # bootstrap resamples of a comparison
+LEAST_SCORE = 0.25  # people and joints found that are less sure are not drawn, unless a heatmap is of them
+COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73")  # Okabe and Ito's: told apart with every colour vision
+OTHERS = "#DDDDDD"
+REFERENCE, PERFECT, POSE = "rgb-heatmap", "truth-heatmap", "pose"  # models, after the data set's name; one is told the truth
+
+# The document's rules in its order, and what follows from them: name in counts.json, what it concerns, what it says.
+RULES = (
+    (NEGATIVE, "joint", "x or y is below 0, the joint becomes absent"),
+    (OUT_OF_BOUNDS, "joint", "x or y is beyond the picture, the joint becomes absent"),
+    (NOT_A_NUMBER, "joint", "ours: x or y is no number, the joint becomes absent"),
+    ("no_category", "picture", "the picture is dropped"),
+    ("no_annotation", "picture", "the picture is dropped"),
+    ("no_joint_left", "person", "the person is dropped"),
+    ("nobody_left", "picture", "the picture is dropped"),
+)
+
+
+# Pictures ------------------------------------------------------------------------------------------------------------
+
+
+class Person(NamedTuple):
+    """Somebody to draw. Places are in px of the picture."""
+
+    xyxy_px: NDArray[np.float64]  # (4,)
+    joints: NDArray[np.float64]  # (16, 3): x, y, and above 0 where the joint is drawn
+    colour: str
+    name: str = ""  # written at the box
+
+
+def people_of(rows: pd.DataFrame) -> list[Person]:
+    """Rows with BOX_COLUMNS and `joints`, of true or of found people, each with another colour."""
+    boxes = rows[BOX_COLUMNS].to_numpy(dtype=float)
+    colours = (COLOURS[number % len(COLOURS)] for number in range(len(rows)))
+    return [Person(*person) for person in zip(boxes, points(rows), colours, strict=True)]
+
+
+def region(people: list[Person], width_px: int, height_px: int) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the people and a quarter of their size around them, within the picture."""
+    boxes = np.array([person.xyxy_px for person in people])
+    low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    margin = (high - low).max() / 4
+    (left, top), (right, bottom) = np.floor(low - margin).astype(int), np.ceil(high + margin).astype(int)
+    return max(0, left), max(0, top), min(width_px, right), min(height_px, bottom)
+
+
+def drawn(rgb: RGB, people: list[Person], numbered: bool = False) -> Image.Image:
+    """A picture with its people, small: boxes, bones and joints.
+
+    Numbered it is cut to the people, joints have their ids, and a white box shows the joints' extent: the padding lies between.
+    """
+    left, top, right, bottom = 0, 0, rgb.shape[1], rgb.shape[0]
+    if numbered and people:
+        left, top, right, bottom = region(people, right, bottom)
+    scale = LONGER_PX / max(right - left, bottom - top)
+    width_px, height_px = (max(1, round(side * scale)) for side in (right - left, bottom - top))
+    image = Image.fromarray(resize(rgb[top:bottom, left:right], width_px, height_px))
+    pen = ImageDraw.Draw(image)
+
+    def on_page(places_px: NDArray[np.float64]) -> NDArray[np.float64]:
+        return ((places_px.reshape(-1, 2) - [left, top]) * scale).clip(0, [width_px - 1, height_px - 1])
+
+    for person in people:
+        there = person.joints[:, 2] > 0
+        if numbered and there.any():
+            found = person.joints[there, :2]
+            pen.rectangle(on_page(np.concatenate([found.min(axis=0), found.max(axis=0)])).ravel().tolist(), outline="white")
+        box = on_page(person.xyxy_px)
+        pen.rectangle(box.ravel().tolist(), outline=person.colour, width=2)
+        joints = on_page(person.joints[:, :2])
+        for one, other in BONES:
+            if there[one] and there[other]:
+                pen.line([*joints[one], *joints[other]], fill=person.colour, width=2)
+        for number in np.flatnonzero(there):
+            pen.circle(joints[number].tolist(), 2, fill=person.colour, outline="black")
+    for person in people:  # on top of what is drawn of others
+        words = [(on_page(person.xyxy_px)[0] + np.array([4, 0]), person.name, 20)]
+        if numbered:
+            joints = on_page(person.joints[:, :2]) + np.array([2, -12])
+            words += [(joints[number], str(number), 11) for number in np.flatnonzero(person.joints[:, 2] > 0)]
+        for place, text, size_px in words:
+            x, y = place.clip(0)
+            pen.text((x, y), text, "white", ImageFont.load_default(size_px), stroke_width=1, stroke_fill="black")
+    return image
+
+
+class Album:
+    """The pictures of a page: finds them in the source, also those that were refused, and writes what is drawn on them."""
+
+    def __init__(self, samples: Samples, out: Path) -> None:
+        self.samples, self.out = samples, out
+        self.rows = {row.sample_id: row for row in samples.pictures.itertuples()}
+        self.everybody = true_people(samples.people, samples.joints, samples.boxes)
+        self.true = {str(name): rows for name, rows in self.everybody.groupby("sample_id")}
+
+    @cached_property
+    def _files(self) -> Any:
+        return finder(scan(self.samples.root))
+
+    def rgb(self, name: str) -> RGB | None:
+        """A kept picture by its id, or a refused one by its file's name; None where that is no picture."""
+        if name in self.rows:
+            row = self.rows[name]
+            return read_picture(self.samples.root / row.path, row.sha256)
+        path = self._files(name)
+        try:
+            return None if path is None else decode((self.samples.root / path).read_bytes())[0]
+        except (OSError, UnreadablePicture):
+            return None
+
+    def add(self, rgb: RGB, people: list[Person], text: str, numbered: bool = False) -> dict[str, str]:
+        """Draw a picture; its file, named by its bytes since ids may hold anything, and the text below it."""
+        temporary = self.out / "drawn.jpg"
+        drawn(rgb, people, numbered).save(temporary, quality=85)
+        file = self.out / f"{sha256_file(temporary)[:20]}.jpg"
+        temporary.replace(file)
+        return {"file": file.name, "text": text}
+
+    def kept(self, sample_id: str, text: str) -> dict[str, str]:
+        """A kept picture with its true people."""
+        rgb = self.rgb(sample_id)
+        assert rgb is not None
+        return self.add(rgb, people_of(self.true[sample_id]), text)
+
+
+def in_turn(names: Iterable[str], seed: int = 0) -> list[str]:
+    """Names in an order of chance that is the same in every run."""
+    return sorted(set(names), key=lambda name: seed_from(seed, name))
+
+
+def of_reason(album: Album, rejects: pd.DataFrame) -> list[dict[str, str]]:
+    """A few pictures that the rejects (rows of rejects.csv, of one reason) are about: the first that can be read.
+
+    Those that were kept come first, with the joints that they still have.
+    """
+
+    def found() -> Iterator[dict[str, str]]:
+        names = in_turn(rejects["name"])
+        for name in sorted(names, key=lambda name: name not in album.true):
+            rgb = album.rgb(name)
+            if rgb is not None:
+                first, *more = rejects[rejects["name"] == name].itertuples()
+                what = f"{first.row.rpartition(' ')[2]} " if first.kind == "joint" else ""
+                text = f"{name}: {what}{first.detail}" + (f", and {len(more)} more" if more else "")
+                people = people_of(album.true[name]) if name in album.true else []
+                yield album.add(rgb, people, text, numbered=True)
+
+    return list(islice(found(), A_RULE))
+
+
+def of_missing(album: Album, joints: tuple[int, ...]) -> tuple[int, list[dict[str, str]]]:
+    """How many people have none of these joints, and a few of them with their padded boxes."""
+    without = album.everybody[(points(album.everybody)[:, list(joints), 2] == ABSENT).all(axis=1)]
+    turn = [seed_from(0, *key) for key in zip(without["sample_id"], without["person"], strict=True)]
+    shown = []
+    for row in without.assign(turn=turn).sort_values("turn").head(A_RULE).itertuples():
+        rgb = album.rgb(row.sample_id)
+        assert rgb is not None
+        shown.append(album.add(rgb, people_of(without.loc[[row.Index]]), f"{row.sample_id}, person {row.person}", True))
+    return len(without), shown
+
+
+def galleries(album: Album, rejects: pd.DataFrame) -> list[dict[str, Any]]:
+    """A gallery for each rule, each padding of a box, and each other reason that pictures can show: title, n, of (what is
+    counted), pictures."""
+    groups = dict(iter(rejects.groupby(["kind", "reason"])))
+    made = []
+    for reason, kind, what in RULES:
+        rows = groups.pop((kind, reason), rejects.head(0))
+        made.append((f"{reason.replace('_', ' ')}: {what}", kind, len(rows), of_reason(album, rows)))
+    made.insert(2, ("head-top missing: the box is padded upwards", "person", *of_missing(album, (HEAD_TOP,))))
+    made.insert(3, ("both ankles missing: the box is padded downwards", "person", *of_missing(album, (R_ANKLE, L_ANKLE))))
+    for (kind, reason), rows in groups.items():
+        if kind in ("joint", "person", "picture") and reason != "picture_rejected" and (shown := of_reason(album, rows)):
+            made.append((reason.replace("_", " "), kind, len(rows), shown))
+    return [dict(zip(("title", "of", "n", "pictures"), gallery, strict=True)) for gallery in made]
+
+
+def categories(album: Album) -> list[dict[str, str]]:
+    """A few pictures of each category with their people."""
+    labels = {name: row.label for name, row in album.rows.items()}
+    by_label = pd.Series(labels).loc[in_turn(labels)].groupby(labels).head(A_CLASS)
+    return [album.kept(str(name), f"{label}: {name}") for name, label in by_label.sort_values(kind="stable").items()]
+
+
+def chosen_people(album: Album, heatmaps: Path, predictions: Path) -> list[dict[str, str]]:
+    """Pictures of the test part with everybody found, and which two their heatmap is of; nothing where a folder is missing.
+
+    A few for each number of people found. Who was chosen, and the joints that were stamped, stand in the heatmaps' index.
+    """
+    if not ((heatmaps / "index.parquet").is_file() and predictions.is_dir()):
+        return []
+    require_manifest(predictions)
+    index = pd.read_parquet(heatmaps / "index.parquet").set_index("sample_id")
+    found = pd.read_parquet(predictions / TABLE)
+    both = index[(index["part"] == TEST) & index.index.isin(found["sample_id"])]
+    found = found[(found["label"] != EMPTY) & (found["score"] >= LEAST_SCORE)]
+    everybody = {str(name): rows for name, rows in found.groupby("sample_id")}
+    numbers = pd.Series({name: len(everybody.get(name, ())) for name in in_turn(both.index)}, dtype=int)
+    shown = []
+    for name, number in numbers.groupby(numbers.clip(upper=3)).head(A_NUMBER).sort_values(kind="stable").items():
+        rows, known = everybody.get(str(name), found.head(0)), both.loc[name]
+        others = [person._replace(colour=OTHERS) for person in people_of(rows)]
+        boxes, joints = np.reshape(known["boxes_px"], (-1, 4)), np.reshape(known["joints_px"], (-1, len(JOINT_NAMES), 3))
+        two = [Person(*person) for person in zip(boxes, joints, COLOURS, ("1", "2"), strict=False)]
+        people = [person._replace(joints=person.joints * (person.joints[:, 2:] >= LEAST_SCORE)) for person in others + two]
+        rgb = album.rgb(str(name))
+        assert rgb is not None
+        shown.append(album.add(rgb, people, f"{known['label']}, {number} found: {name}"))
+    return shown
+
+
+def mistakes(album: Album, answers: pd.DataFrame) -> list[dict[str, str]]:
+    """The pictures that a model got wrong with most confidence, with their true people."""
+    wrong = answers[answers["actual"] != answers["predicted"]].sort_values(["score", "sample_id"], ascending=[False, True])
+    return [
+        album.kept(row.sample_id, f"{row.actual}, called {row.predicted} ({row.score:.2f}): {row.sample_id}")
+        for row in wrong.head(MISTAKES).itertuples()
+    ]
+
+
+# Figures -------------------------------------------------------------------------------------------------------------
+
+
+def joint_means(samples: Samples, parts: pd.DataFrame) -> pd.DataFrame:
+    """How often each joint is annotated in a picture, on average: a row for each of the 16: joint, train, test, difference.
+
+    `parts` are of one version of the split: sample_id, part. NaN for a part without pictures.
+    """
+    there = samples.joints[has_place(samples.joints)]
+    table = pd.DataFrame({"joint": JOINT_NAMES})
+    for part in (TRAIN, TEST):
+        pictures = of_part(samples, parts, part)["sample_id"]
+        n = there.loc[there["sample_id"].isin(pictures), "joint"].value_counts().reindex(range(len(JOINT_NAMES)), fill_value=0)
+        table[part] = n / len(pictures) if len(pictures) else math.nan
+    return table.assign(difference=table[TEST] - table[TRAIN])
+
+
+def best_of(models: dict[str, dict[str, Any]], dataset: str) -> str | None:
+    """The model that validation finds best at telling activities; one that is told the true joints does not compete."""
+    judged = {name: found["parts"][VAL]["f1_macro"] for name, found in models.items() if {VAL, TEST} <= set(found["parts"])}
+    judged.pop(f"{dataset}-{PERFECT}", None)
+    return max(sorted(judged), key=lambda name: judged[name], default=None)
+
+
+def ablations(answers: dict[str, pd.DataFrame], reference: str) -> list[dict[str, Any]]:
+    """The reference against each other model of the same pictures: model, difference of macro F1, low, high. Paired."""
+    rows = []
+    for name in sorted(set(answers) - {reference}) if reference in answers else []:
+        if set(answers[name]["sample_id"]) == set(answers[reference]["sample_id"]):
+            found = scores.paired_difference(answers[reference], answers[name], DRAWS, seed_from(reference, name))
+            rows.append({"model": name} | dict(zip(("difference", "low", "high"), found, strict=True)))
+    return rows
+
+
+def confusion_rows(table: pd.DataFrame, labels: list[str]) -> list[dict[str, Any]]:
+    """Counts of actual against predicted, in the order of `labels`: label, n, and for each class its count and share of n."""
+    counts = table.pivot_table(index="actual", columns="predicted", values="n", aggfunc="sum", fill_value=0)
+    counts = counts.reindex(index=labels, columns=labels, fill_value=0)
+    return [
+        {"label": label, "n": int(row.sum()), "cells": [{"n": int(n), "share": float(n / max(1, row.sum()))} for n in row]}
+        for label, row in zip(labels, counts.to_numpy(), strict=True)
+    ]
+
+
+def of_test(metrics: Path, model: str, table: str) -> pd.DataFrame:
+    """The rows of the test part in <model>.<table>.csv."""
+    rows = pd.read_csv(metrics / f"{model}.{table}.csv", keep_default_na=False, na_values={"pckh": [""]})
+    return rows[rows["part"] == TEST].reset_index(drop=True)
+
+
+def activities(album: Album, models: dict[str, dict[str, Any]], dataset: str, metrics: Path, answers: Path) -> dict[str, Any]:
+    """What the page says of stage 2, beside each model's own figures."""
+    said = {}
+    for name in (name for name, found in models.items() if TEST in found["parts"]):
+        require_manifest(answers / name)
+        table = pd.read_parquet(answers / name / "answers.parquet")
+        said[name] = table[table["part"] == TEST]
+    reference, best = f"{dataset}-{REFERENCE}", best_of(models, dataset)
+    by_class = {name: of_test(metrics, name, "classes").set_index("label").to_dict("index") for name in said}
+    more: dict[str, Any] = {"confusion": [], "mistakes": []}
+    if best:
+        confusion = of_test(metrics, best, "confusion")
+        more["confusion"] = confusion_rows(confusion[confusion["level"] == "picture"], list(by_class[best]))
+        more["mistakes"] = mistakes(album, said[best])
+    names = {"reference": reference, "perfect": f"{dataset}-{PERFECT}", "best": best}
+    return names | more | {"tells": models, "by_class": by_class, "ablations": ablations(said, reference)}
+
+
+def poses(models: dict[str, dict[str, Any]], metrics: Path, label: str, out: Path) -> dict[str, Any]:
+    """What the page says of stage 1; the charts of the losses are written into `out`."""
+    by_joint: dict[str, Any] = {}
+    curves: dict[str, str] = {}
+    for name in models:
+        by_joint[name] = of_test(metrics, name, "classes").set_index("label")[["n", "pckh"]].to_dict("index")
+        curve = pd.read_csv(metrics / f"{name}.curve.csv")
+        curves[name] = f"pose-{len(curves)}.svg"
+        chart_pose_loss(curve, _plain(f"{name} ({label})"), out / curves[name])
+    return {"poses": models, "by_joint": by_joint, "curves": curves}
+
+
+def distributions(samples: Samples, splits: Path, versions: Iterable[str], label: str, out: Path) -> dict[str, dict[str, Any]]:
+    """`joint_means` of each version of the split that has a train and a test part; the charts are written into `out`."""
+    made: dict[str, dict[str, Any]] = {}
+    for version in versions:
+        table = joint_means(*read_version(splits / version, samples))
+        if table.notna().all(axis=None):
+            chart, largest = f"joints-{len(made)}.svg", table.loc[table["difference"].abs().idxmax()]
+            chart_joints(table, _plain(f"{version} ({label})"), out / chart)
+            made[version] = {"rows": table.to_dict("records"), "largest": largest.to_dict(), "chart": chart}
+    return made
+
+
+# Charts --------------------------------------------------------------------------------------------------------------
+
+
+def chart_joints(means: pd.DataFrame, title: str, out: Path) -> None:
+    figure, axes = plt.subplots(figsize=(8, 3))
+    for offset, part, colour in ((-0.2, TRAIN, "#2a6f97"), (0.2, TEST, "#d1603d")):
+        axes.bar(means.index + offset, means[part], 0.4, color=colour, label=part)
+    axes.set(title=title, ylabel="annotated, mean a picture", xticks=means.index)
+    axes.set_xticklabels([f"{n} {name}" for n, name in means["joint"].items()], rotation=45, ha="right")
+    axes.set_ylim(0, 1.25 * means[[TRAIN, TEST]].to_numpy().max())  # room for the legend
+    axes.legend(frameon=False, loc="upper right", ncols=2)
+    _save(figure, out)
+
+
+def chart_pose_loss(curve: pd.DataFrame, title: str, out: Path) -> None:
+    figure, axes = plt.subplots(figsize=(8, 3))
+    for part, colour in ((TRAIN, "#2a6f97"), (VAL, "#d1603d")):
+        axes.plot(curve["epoch"], curve[f"{part}_pose_loss"], color=colour, label=part, marker=".")
+    axes.set(title=title, xlabel="epoch", ylabel="pose loss")
+    axes.set_ylim(bottom=0, top=1.1 * curve[[f"{TRAIN}_pose_loss", f"{VAL}_pose_loss"]].to_numpy().max())
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, out)
+
+
+def _save(figure: Any, out: Path) -> None:
+    figure.savefig(out, bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+
+
+def _plain(text: str) -> str:
+    """A name as matplotlib is to write it: `$` would begin a formula."""
+    return text.replace("$", r"\$")
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def write(
+    dataset: str, samples: Samples, models: dict[str, dict[str, Any]], left_out: list[str], clean: Path, splits: Path,
+    metrics: Path, answers: Path, out: Path,
+) -> None:  # fmt: skip
+    """Write the page into the folder `out`, from what stages/report.py has read and its folders."""
+    files = {"counts": clean / "counts.json", "source": clean / "source.json", "splits": splits / "report.json"}
+    read = {name: read_json(path) for name, path in files.items()}
+    rejects = pd.read_csv(clean / "rejects.csv", keep_default_na=False, dtype=str)
+    label = "embedded data" if samples.data == "embedded" else "your data"
+    tells = {name: found for name, found in models.items() if any("f1_macro" in part for part in found["parts"].values())}
+    finds = {name: found for name, found in models.items() if name not in tells}
+    heatmaps, predictions = Path("data/heatmaps") / dataset, Path("data/predictions") / dataset / f"{dataset}-{POSE}"
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    ).get_template("people_report.html")
+    with new_folder(out) as folder:
+        (folder / "pictures").mkdir()
+        album = Album(samples, folder / "pictures")
+        page = template.render(
+            dataset=dataset, label=label, clean=clean.as_posix(), models=models, left_out=left_out, **read,
+            **activities(album, tells, dataset, metrics, answers), **poses(finds, metrics, label, folder),
+            chosen=chosen_people(album, heatmaps, predictions), least_score=LEAST_SCORE,
+            rules=RULES, rejected=rejects.groupby(["kind", "reason"]).size().items(), galleries=galleries(album, rejects),
+            means=distributions(samples, splits, read["splits"], label, folder), joints=JOINT_NAMES,
+            categories=categories(album), labels=sorted(samples.pictures["label"].unique()),
+        )  # fmt: skip
+        (folder / "index.html").write_text(page, encoding="utf-8")
+    print(f"report: {out / 'index.html'}")

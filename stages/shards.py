@@ -1,0 +1,172 @@
+"""Samples as tensors: many in one safetensors file, read by memory map in any order, nothing decoded.
+
+    index.parquet              a row for each sample: sample_id, shard (a file), row in it, and what else is known
+    shards/00000.safetensors   uint8 (n, H, W, channels) under each name, n samples
+
+A file for each sample would cost DVC up to ten times as long, and float32 takes four times the bytes.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from stages.files import MANIFEST, DataError, new_file, new_folder, read_json, sha256_file, write_json
+
+INDEX, SHARDS = "index.parquet", "shards"
+Tensors = dict[str, NDArray[np.uint8]]  # (n, H, W, channels) of each name
+
+
+def file_name(number: int) -> str:
+    return f"{number:05}.safetensors"
+
+
+class Unfinished:
+    """Shards on their way to `out`. Finished ones wait in `work`, so that a killed run goes on behind them.
+
+    `work` belongs to the very inputs that the shards are made from. What it says of each shard, its sha256 and its rows of the
+    index, stays there when all is done: a shard of `out` that is not as it was made is found by it and alone made anew.
+    """
+
+    def __init__(self, work: Path, out: Path, count: int) -> None:
+        self.work, self.out, self.count = work, out, count
+        self.problems: list[str] = []  # what is wrong with a finished shard, a sentence each
+        self._whole = {number: path for number in range(count) if (path := self._kept(number)) is not None}
+
+    def missing(self) -> list[int]:
+        """The numbers of the shards that are still to be added."""
+        return [number for number in range(self.count) if number not in self._whole]
+
+    def add(self, number: int, tensors: Tensors, rows: list[dict[str, Any]]) -> None:
+        """Keep one shard and what the index says of its samples, as JSON has it. Raises DataError where the disk refuses."""
+        assert {(tensor.dtype.str, len(tensor)) for tensor in tensors.values()} == {("|u1", len(rows))}
+        path, digest = self.work / file_name(number), hashlib.sha256()
+        try:
+            with new_file(path) as temporary, temporary.open("wb") as file:
+                for piece in _safetensors(tensors):
+                    file.write(piece)
+                    digest.update(piece)
+            write_json(self._record(number), {"sha256": digest.hexdigest(), "rows": rows})
+        except OSError as error:
+            size = sum(tensor.nbytes for tensor in tensors.values())
+            raise DataError(
+                f"{path}: not written ({size:,} bytes): {error.strerror or error}. Make room and run the same command again: "
+                f"finished shards are kept in {self.work}"
+            ) from None
+        self._whole[number] = path
+
+    def finish(self) -> pd.DataFrame:
+        """Write `out`, whole or not at all, and return its index. All shards must have been added."""
+        assert not self.missing()
+        rows = [
+            {"shard": file_name(number), "row": row, **known}
+            for number in range(self.count)
+            for row, known in enumerate(read_json(self._record(number))["rows"])
+        ]
+        index = pd.DataFrame(rows)
+        with new_folder(self.out) as folder:
+            (folder / SHARDS).mkdir()
+            for number, path in self._whole.items():
+                _link(path, folder / SHARDS / file_name(number))
+            index.to_parquet(folder / INDEX, index=False)
+        for path in self.work.glob("*.safetensors"):
+            path.unlink()
+        return index
+
+    def _record(self, number: int) -> Path:
+        return self.work / f"{number:05}.json"
+
+    def _kept(self, number: int) -> Path | None:
+        """Where the finished shard lies, if it is as it was made."""
+        if not self._record(number).is_file():
+            return None
+        made = read_json(self._record(number))["sha256"]
+        listed = read_json(self.out / MANIFEST) if (self.out / MANIFEST).is_file() else {}
+        place = f"{SHARDS}/{file_name(number)}"
+        for path, is_ours in (
+            (self.work / file_name(number), True),
+            (self.out / place, listed.get(place, {}).get("sha256") == made),  # else other inputs made it
+        ):
+            if is_ours and path.is_file():
+                if (found := sha256_file(path)) == made:
+                    return path
+                self.problems.append(f"{path}: damaged: sha256 {found}, {made} when it was written")
+        return None
+
+
+def _safetensors(tensors: Tensors) -> Iterator[bytes | memoryview]:
+    """A safetensors file piece by piece. The library's writers copy it whole first, or write what only its owner may read."""
+    header, end = {}, 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": "U8", "shape": tensor.shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    yield from (np.ascontiguousarray(tensor).data for tensor in tensors.values())
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same bytes under another name, without a copy where the file system can."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+class Shards:
+    """A finished folder. Reads any samples in any order; a worker process opens its own files."""
+
+    def __init__(self, folder: Path) -> None:
+        if not (folder / INDEX).is_file():
+            raise DataError(f"{folder / INDEX}: no such file. `dvc repro` makes it")
+        self.folder = folder
+        index = pd.read_parquet(folder / INDEX, columns=["sample_id", "shard", "row"])
+        self._places = {name: (shard, row) for name, shard, row in index.itertuples(index=False)}
+        self._opened: dict[str, Any] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": {}}
+
+    def read(self, sample_ids: Sequence[str], names: Sequence[str]) -> NDArray[np.uint8]:
+        """uint8 (B, H, W, channels) of B samples: their tensors of these names, channels side by side in this order.
+
+        Raises DataError for a sample that is not there, and for a shard that cannot be read.
+        """
+        samples = (self._sample(name, names) for name in sample_ids)
+        first = next(samples)
+        height_px, width_px, _ = first[0].shape
+        batch = np.empty((len(sample_ids), height_px, width_px, sum(part.shape[2] for part in first)), dtype=np.uint8)
+        for target, parts in zip(batch, chain([first], samples), strict=True):
+            if len(parts) == 1:
+                target[:] = parts[0]
+            else:
+                cv2.merge(parts, target)  # numpy copies the three bytes of each pixel at a quarter of the speed
+        return batch
+
+    def _sample(self, sample_id: str, names: Sequence[str]) -> list[NDArray[np.uint8]]:
+        if sample_id not in self._places:
+            raise DataError(f"{self.folder}: no sample {sample_id} among the {len(self._places)} stored: run `dvc repro`")
+        shard, row = self._places[sample_id]
+        return [self._open(shard).get_slice(name)[row] for name in names]
+
+    def _open(self, shard: str) -> Any:
+        if shard not in self._opened:
+            path = self.folder / SHARDS / shard
+            try:
+                self._opened[shard] = safe_open(path, "np")
+            except (OSError, SafetensorError) as error:
+                raise DataError(
+                    f"{path}: cannot be read: {error}. Run the stage that made it again: it makes this shard alone anew"
+                ) from None
+        return self._opened[shard]
