@@ -334,7 +334,7 @@ def main() -> None:
         name = folder.resolve().name
         if network.task == JOINTS or network.stored is not None:
             raise DataError(
-                f"{name} finds people's joints, or reads their heatmaps: its outputs have no place in the export yet"
+                f"{name} finds people's joints, or reads their heatmaps: not to be had as ONNX yet"
             )
         done = export(network, args.out / f"{name}.onnx", metadata(folder, network), pictures)
         apart = done.difference

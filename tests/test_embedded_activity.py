@@ -148,7 +148,7 @@ def test_surroundings_or_posture_may_be_shared_but_never_both() -> None:
     assert all(math.isclose(sum(shares.values()), 1) for kind in ACTIVITIES.values() for shares in (kind.where, kind.postures))
 
 
-@given(st.integers(0, 400), st.integers(1, 6), st.integers(0, 5))
+@given(st.integers(1, 400), st.integers(1, 6), st.integers(0, 5))
 @settings(max_examples=40, deadline=None)
 def test_a_plan_has_the_asked_pictures_in_the_shares_of_their_activities(images: int, most: int, seed: int) -> None:
     pictures = plan(ActivityScenes(images=images, most_people=most), seed)
