@@ -2,7 +2,7 @@
 
 An entry is of plain values, all that answers are made from later, so that other thresholds need no second look:
     path, bytes, mtime_ns      the file as it was seen
-    failure                    why it could not be read; then nothing else is there
+    failure                    why it could not be read; then nothing below is there
     note                       a video that is damaged from some frame on
     width_px, height_px        the right way up
     captured_at                ISO, by the camera's clock, or null
@@ -35,7 +35,8 @@ from stages.results import PERSON, VEHICLE, kind_of
 from stages.views import View
 
 CANNOT_BE_READ = "cannot be read"  # how such failures begin, which may pass
-_DIGITS = 5  # of shares and scores: a hundredth of a px at 1,000 px
+_DIGITS = 5  # of shares: a hundredth of a px at 1,000 px
+_SCORE_DIGITS = 9  # all that a float32 holds: a threshold is some box's very score
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,9 @@ def _behind_boxes(looker: Looker, root: Path, files: Iterable[File]) -> Iterator
             scores.append(found)
         elif isinstance(item.of, _Looked):
             looked, given = item.of, iter(scores)
+            if len(scores) != sum(int(looker.is_animal(boxes).sum()) for boxes in looked.found):
+                looked.frames, looked.found = [], []
+                looked.problem = looked.problem or f"{CANNOT_BE_READ}: it changed while it was looked at"
             rows = [_classified(seen, boxes, given, looker) for seen, boxes in zip(looked.frames, looked.found, strict=True)]
             yield _entry(looked, {"boxes": _with_area(rows)})
             scores = []
@@ -254,12 +258,12 @@ def _classified(seen: _Seen, boxes: Found, scores: Iterator[Found], looker: Look
     for box, place, animal in zip(boxes, _shares(boxes[:, :4], seen), looker.is_animal(boxes), strict=True):
         detected, sure = looker.found_as[int(box[5])], float(box[4])
         if not animal:
-            rows.append([seen.frame, detected, round(sure, _DIGITS), *place, detected, round(sure, _DIGITS)])
+            rows.append([seen.frame, detected, round(sure, _SCORE_DIGITS), *place, detected, round(sure, _SCORE_DIGITS)])
             continue
         classes = next(scores)
         best = int(classes.argmax())
-        score = sure * float(classes[best])
-        rows.append([seen.frame, looker.network.classes[best], round(score, _DIGITS), *place, detected, round(sure, _DIGITS)])
+        named = [seen.frame, looker.network.classes[best], round(sure * float(classes[best]), _SCORE_DIGITS)]
+        rows.append([*named, *place, detected, round(sure, _SCORE_DIGITS)])
     return rows
 
 
@@ -268,10 +272,10 @@ def _classified(seen: _Seen, boxes: Found, scores: Iterator[Found], looker: Look
 
 def _rows(seen: _Seen, found: Found, looker: Looker) -> list[Any]:
     if looker.network.task == CLASS:
-        return [round(float(score), _DIGITS + 2) for score in found]
+        return [round(float(score), _SCORE_DIGITS) for score in found]
     sure = found[found[:, 4] >= looker.floor]
     return [
-        [seen.frame, looker.network.classes[int(box[5])], round(float(box[4]), _DIGITS), *place, None, None]
+        [seen.frame, looker.network.classes[int(box[5])], round(float(box[4]), _SCORE_DIGITS), *place, None, None]
         for box, place in zip(sure, _shares(sure[:, :4], seen), strict=True)
     ]
 

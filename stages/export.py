@@ -333,9 +333,7 @@ def main() -> None:
         network = trained.load(folder)
         name = folder.resolve().name
         if network.task == JOINTS or network.stored is not None:
-            raise DataError(
-                f"{name} finds people's joints, or reads their heatmaps: not to be had as ONNX yet"
-            )
+            raise DataError(f"{name} finds people's joints, or reads their heatmaps: not to be had as ONNX yet")
         done = export(network, args.out / f"{name}.onnx", metadata(folder, network), pictures)
         apart = done.difference
         print(

@@ -19,22 +19,32 @@ from stages.sources import finder
 from stages.verdicts import Rules, predicted
 
 
-def read(path: Path) -> Raw:
-    """The rows of a CSV (stages/datasets/table.py) or a COCO Camera Traps JSON. Raises DataError for another file."""
+def read(path: Path, files: list[File], root: Path) -> Raw:
+    """The rows of a CSV (stages/datasets/table.py) or a COCO Camera Traps JSON, paths from `root`.
+
+    Raises DataError for another file, and where none of the pictures that it names is among `files`.
+    """
     format_ = adapter("caltech_camera_traps" if path.suffix.lower() == ".json" else "table")
-    return format_.read(path.parent, {path.name}, (path.name,))
+    raw = format_.read(path.parent, {path.name}, (path.name,))
+    names = raw.pictures["file_name"].str.removeprefix(root.as_posix() + "/")
+    if not any(map(finder({file.path for file in files if not file.is_video}), names)):
+        some = ", ".join(names.head(3)) or "nothing"
+        raise DataError(
+            f"--labels: names no picture that was looked at, but {some}. Paths in it start at {root}; videos are not scored"
+        )
+    return replace(raw, pictures=raw.pictures.assign(file_name=names))
 
 
 def matched(raw: Raw, files: list[File], root: Path) -> tuple[Samples, pd.DataFrame]:
     """(labelled pictures, refused rows). Pictures are read to their end, as `clean` does. DataError where none is left."""
     known: dict[str, tuple[int, str | None]] = {file.path: (file.bytes, None) for file in files if not file.is_video}
-    names = raw.pictures["file_name"].str.removeprefix(root.as_posix() + "/")
-    if not any(map(finder(known), names)):
-        some = ", ".join(names.head(3)) or "nothing"
-        raise DataError(f"--labels: names no picture that was looked at, but {some}. Paths in it start at {root}")
-    raw = replace(raw, pictures=raw.pictures.assign(file_name=names))
+    videos = finder({file.path for file in files if file.is_video})
     pictures, boxes, rejects, _ = clean(raw, root, known, CleanSettings.model_validate({"max_bad_share": 1.0}), threads())
     rejects = rejects[~rejects["reason"].isin(["unlisted_file", "picture_rejected"])]  # no labels, or counted already
+    of_video = rejects["reason"].eq("file_missing") & rejects["name"].map(lambda name: videos(str(name)) is not None)
+    rejects = rejects.assign(
+        reason=rejects["reason"].mask(of_video, "video"), detail=rejects["detail"].mask(of_video, "videos are not scored")
+    )
     return Samples(pictures, boxes, root, "your data"), rejects
 
 

@@ -8,13 +8,17 @@ stopped, and another threshold, list of species or sequence needs no second look
 
 import argparse
 import os
+import pickle
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -103,8 +107,8 @@ def left_to_look_at(journal: Journal, files: list[media.File]) -> list[media.Fil
     return [file for file in files if known.get(file.path) != (file.bytes, file.mtime_ns)]
 
 
-def look(journal: Journal, looker: Looker, found: media.Found) -> None:
-    """Write down what is said of every file that is left to look at."""
+def look(journal: Journal, looker: Looker, found: media.Found) -> int:
+    """Write down what is said of every file that is left to look at, and return how many they are."""
     files, left = found.files, left_to_look_at(journal, found.files)
     if left:
         settle_threads(looker.network)
@@ -113,6 +117,7 @@ def look(journal: Journal, looker: Looker, found: media.Found) -> None:
         for entry in entries(looker, found.root, left):
             journal.append(entry)
             bar.update()
+    return len(left)
 
 
 def index(journal: Journal, files: list[media.File]) -> pd.DataFrame:
@@ -230,6 +235,47 @@ def parsed() -> argparse.Namespace:
     return args
 
 
+def require_outside(out: Path, run: Run) -> None:
+    """Raises DataError where the output lies among the photos: a later run would take drawn copies for photos."""
+    for searched in run.searched:
+        if out.resolve().is_relative_to(searched.resolve()):
+            raise DataError(f"--out {out} lies among the photos in {searched}: name a folder outside")
+
+
+def say_of_earlier(journal: Journal, files: list[media.File], out: Path) -> None:
+    """Say which files of an earlier run are gone; raises DataError where all are: another card at the same place."""
+    now = {file.path for file in files}
+    gone = sorted({line["path"] for _, line in journal.lines()} - now)
+    known = sum(1 for _ in journal.lines())
+    if gone and len(gone) == known:
+        raise DataError(
+            f"{out} holds what was found on {known:,} files, none of which is there now, {printable(gone[0])} for example: "
+            "another card? Give another --out"
+        )
+    if gone:
+        print(
+            f"{len(gone):,} files of an earlier run are gone and leave the tables, {printable(gone[0])} for example",
+            file=sys.stderr,
+        )
+
+
+class Spooled:
+    """Results gone through several times: worked out the first time, and read back from a temporary file after."""
+
+    def __init__(self, results: Iterator[Result], total: int) -> None:
+        self._results, self._total = results, total
+        self._file: IO[bytes] | None = None
+
+    def __call__(self) -> Iterator[Result]:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as this object
+            for result in tqdm(self._results, total=self._total, desc="answers", unit="", disable=None, leave=False):
+                pickle.dump(result, self._file)
+        self._file.seek(0)
+        for _ in range(self._total):
+            yield pickle.load(self._file)  # what was written a moment ago
+
+
 def score_floor(model: Model, threshold: float | None) -> float:
     """Boxes less sure are not written down: a share of the threshold that validation chose, whatever --threshold says."""
     floor = _KEPT_SHARE * trained.chosen(model.folder).get("image_threshold", _USUAL_THRESHOLD)
@@ -278,16 +324,17 @@ def main() -> None:
     network, chosen, floor = model.network, trained.chosen_for(model, args.threshold), score_floor(model, args.threshold)
     task = CLASS if network.task == CLASS and network.regions is None else BOX
     rules = Rules(task, network.classes, chosen, args.review_below, allowed_species(args.species, network.classes))
-    labels = own_labels.read(args.labels) if args.labels else None
     found = media.find(args.paths)
+    labels = own_labels.read(args.labels, found.files, found.root) if args.labels else None
     listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
     if args.sequences:
         sequences.from_file(args.sequences, pd.DataFrame({"path": [file.path for file in found.files]}))
     looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
     people = [label for label in looker.found_as if kind_of(label) in (PERSON, VEHICLE)]
-    run = described(model, found, args.paths, task, chosen.get("image_threshold", 0.0), people)
+    threshold = chosen.get("box_threshold", chosen.get("image_threshold", 0.0))
+    run = described(model, found, args.paths, task, threshold, people)
     out = args.out or Path("predictions") / model.key / found.root.name
-    separate.require_apart(out, run)
+    require_outside(out, run)
     if args.separate:
         separate.check(run, args.separate)
     if run.data == "embedded":
@@ -302,27 +349,41 @@ def main() -> None:
         "least score of a box": floor,
     }
     with Journal(out / _JOURNAL, about) as journal:
+        say_of_earlier(journal, found.files, out)
         started = time.perf_counter()
-        look(journal, looker, found)
+        looked_at = look(journal, looker, found)
         seconds = time.perf_counter() - started
         table = ordered(sequenced(index(journal, found.files), args.sequence_gap, args.sequences))
         offsets, ids = table["offset"].tolist(), table["sequence"].tolist()
 
-        def every() -> Iterator[Result]:
-            yield from results(zip(journal.at(offsets), ids, strict=True), rules)
-            yield from (Result(path, failure=reason) for path, reason in found.unreadable)
-
+        strange = [Result(path, failure=reason) for path, reason in found.unreadable]
+        answered = chain(results(zip(journal.at(offsets), ids, strict=True), rules), strange)
+        every = Spooled(answered, len(offsets) + len(strange))
         run = replace(run, finished_at=datetime.now(UTC))
         print(write_all(every, run, out, args.utc_offset, args.review_below).table())
         write_copies(every, run, out, args)
         if labels is not None:
             said = journal.at(offsets)
             own_labels.score(labels, found.files, found.root, said, rules, list(run.classes), out / "scores", model.key)
+    optional = {"camtrap_dp": args.utc_offset, "annotated": args.annotated, "scores": args.labels}
     if found.left_aside:
         kinds = ", ".join(f"{count:,} {ending}" for ending, count in found.left_aside.most_common(5))
         print(f"left aside, neither photo nor video: {kinds}")
-    print(f"{len(found.files):,} files looked at in {timedelta(seconds=round(seconds))}; tables in {out}")
+    print(f"{looked_at:,} of {len(found.files):,} files looked at now, in {timedelta(seconds=round(seconds))}; tables in {out}")
+    if stale := [name for name, asked in optional.items() if not asked and (out / name).exists()]:
+        print(f"of an earlier run, not made anew: {', '.join(str(out / name) for name in stale)}")
+
+
+def guarded() -> None:
+    """`main`, with what the machine refuses told as what it is."""
+    try:
+        main()
+    except BrokenPipeError:  # `| head`
+        sys.stderr.close()
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        raise DataError(f"{what}. What was looked at is kept: mend it, and the same command goes on") from None
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(guarded)

@@ -9,8 +9,30 @@ from stages.samples import EMPTY
 ANIMAL, PERSON, VEHICLE, FAILED = "animal", "person", "vehicle", "failed"
 KINDS = (ANIMAL, PERSON, VEHICLE, EMPTY, FAILED)
 # What data sets call them; compared without case, `_` and `-` as spaces.
-_PEOPLE = {"person", "people", "human", "humans", "homo sapiens", "homo species", "man", "woman", "child", "hiker", "cyclist"}
-_VEHICLES = {"vehicle", "vehicles", "car", "truck", "bus", "motorcycle", "motorbike", "atv", "bicycle", "bike", "boat", "train"}
+_PEOPLE = {
+    *("person", "persons", "people", "human", "humans", "homo sapiens", "homo species", "man", "men", "woman", "women"),
+    *("child", "children", "kid", "kids", "hiker", "hikers", "hunter", "hunters", "cyclist", "cyclists", "pedestrian"),
+    *("pedestrians", "ranger", "rangers", "researcher", "staff", "setup", "set up", "setup pickup"),
+}
+_VEHICLES = {
+    *(
+        "vehicle",
+        "vehicles",
+        "car",
+        "cars",
+        "truck",
+        "trucks",
+        "van",
+        "vans",
+        "bus",
+        "buses",
+        "lorry",
+        "tractor",
+        "atv",
+        "quad",
+    ),
+    *("motorcycle", "motorcycles", "motorbike", "motorbikes", "bicycle", "bicycles", "bike", "bikes", "boat", "boats", "train"),
+}
 
 
 @dataclass(frozen=True)

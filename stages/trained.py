@@ -45,7 +45,6 @@ class Model:
     network: Network
     detector: Network | None = None
     boxes_from: str | None = None  # the detector's key, or the MegaDetector file
-
     detector_sha256: str | None = None
 
     @property
@@ -85,9 +84,22 @@ def open_model(name: str, detector: str | None, boxes: Path | None) -> Model:
     return replace(model, detector=finder, boxes_from=place.resolve().name, detector_sha256=_weights(place))
 
 
+MEGADETECTOR_THRESHOLD = 0.2  # MegaDetector's own, for its boxes
+
+
 def chosen_for(model: Model, threshold: float | None) -> dict[str, float]:
-    """Thresholds and calibration: those that validation chose, or the user's. DataError where a threshold is missing."""
+    """Thresholds and calibration: those that validation chose, or the user's. DataError where a threshold is missing.
+
+    What was chosen behind one detector says nothing of the boxes of another.
+    """
     values = chosen(model.folder)
+    if model.boxes_from not in (None, model.network.card.get("behind")):
+        values = {"temperature": 1.0, "bias": 0.0, "image_threshold": MEGADETECTOR_THRESHOLD}
+        print(
+            f"{model.key} was never validated behind {model.boxes_from}: how sure it is, is not calibrated, and boxes count "
+            f"from {threshold or MEGADETECTOR_THRESHOLD:g} on (--threshold)",
+            file=sys.stderr,
+        )
     if not values:
         print(f"{model.key} has no evaluation beside it (data/answers): how sure it is, is not calibrated", file=sys.stderr)
         values = {"temperature": 1.0, "bias": 0.0}
@@ -95,7 +107,7 @@ def chosen_for(model: Model, threshold: float | None) -> dict[str, float]:
     if threshold is not None:
         if not finds_boxes:
             raise DataError(f"--threshold is for models that find boxes; {model.key} gives whole pictures a class")
-        values = values | {"image_threshold": threshold}
+        values = values | {"image_threshold": threshold, "box_threshold": threshold}
     if finds_boxes and "image_threshold" not in values:
         raise DataError(f"{model.key}: no threshold was chosen for it (data/answers): give one with --threshold, 0.3 perhaps")
     return values

@@ -1,10 +1,10 @@
 """Entries -> results: what was said of the files becomes answers, by thresholds, allowed species and sequences.
 
-Nothing is looked at again, and no more than a thousand files are in memory at a time.
+Nothing is looked at again, and about a thousand files are in memory at a time, or one sequence.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -30,11 +30,11 @@ class Rules:
     classes: tuple[str, ...]  # of the network's outputs
     chosen: dict[str, float]  # as `answers.choose` has it: temperature; and for boxes image_threshold and bias
     review_below: float  # a person should look at answers of less confidence
-    species: frozenset[str] | None = None  # the only ones that can be answered; None: all
+    species: frozenset[str] | None = None  # the only ones that there can be; None: all
 
     def allowed(self, label: str) -> bool:
         """People and vehicles always: a list of species must not hide them."""
-        return self.species is None or label in self.species or kind_of(label) != ANIMAL
+        return self.species is None or label in self.species or kind_of(label) != ANIMAL or label == ANIMAL
 
 
 def results(entries: Iterable[tuple[dict[str, Any], str | None]], rules: Rules) -> Iterator[Result]:
@@ -94,7 +94,7 @@ def _result(
         label=label,
         score=scores.get(label, score),
         confidence=confidence,
-        review=confidence < rules.review_below,
+        review=confidence < rules.review_below or (label == ANIMAL and rules.species is not None),
         boxes=boxes,
         scores=scores,
         **_of_sequence(by_sequence, sequence),
@@ -102,13 +102,30 @@ def _result(
 
 
 def _boxes(entry: dict[str, Any], rules: Rules) -> tuple[Box, ...]:
+    """The boxes, the surest first. One of a species that cannot be is an ANIMAL, as it was seen: never nothing."""
     boxes = [
         Box(label, score, (x_min, y_min, x_max, y_max), frame if "frames" in entry else None, detected, sure)
         for frame, label, score, x_min, y_min, x_max, y_max, detected, sure in entry.get("boxes", ())
-        if rules.allowed(label)
     ]
     # By place where scores are equal: rounded, they are equal whatever batch a picture was in.
-    return tuple(sorted(boxes, key=lambda box: (-box.score, box.frame or 0, box.xyxy)))
+    boxes.sort(key=lambda box: (-box.score, box.frame or 0, box.xyxy))
+    if rules.species is None or all(rules.allowed(box.label) for box in boxes):
+        return tuple(boxes)
+    least = rules.chosen["image_threshold"]
+    known = [box for box in boxes if rules.allowed(box.label) and box.score >= least]
+    return tuple(
+        box if rules.allowed(box.label) else replace(box, label=ANIMAL)
+        for box in boxes
+        if rules.allowed(box.label) or not any(_same_place(box, other) for other in known)
+    )
+
+
+def _same_place(a: Box, b: Box) -> bool:
+    """Whether boxes of one frame overlap by more than SAME_PLACE."""
+    (left, top, right, bottom), (x_min, y_min, x_max, y_max) = a.xyxy, b.xyxy
+    both = max(0, min(right, x_max) - max(left, x_min)) * max(0, min(bottom, y_max) - max(top, y_min))
+    either = (right - left) * (bottom - top) + (x_max - x_min) * (y_max - y_min) - both
+    return a.frame == b.frame and both > SAME_PLACE * either
 
 
 def _one_of_each_place(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
@@ -128,16 +145,19 @@ def _scores(entry: dict[str, Any], rules: Rules) -> dict[str, float]:
     """The mean probability of each class, the surest first; empty for boxes."""
     if "scores" not in entry:
         return {}
-    means = _of_allowed(np.array(entry["scores"]), rules).mean(axis=0)
-    return {rules.classes[number]: float(means[number]) for number in np.argsort(-means, kind="stable")}
+    scores, labels = _of_allowed(np.array(entry["scores"]), rules)
+    means = scores.mean(axis=0)
+    return {labels[number]: float(means[number]) for number in np.argsort(-means, kind="stable")}
 
 
-def _of_allowed(scores: Any, rules: Rules) -> Any:
-    """Probabilities (N, C) with those of classes that cannot be answered shared out among the others."""
-    if rules.species is None:
-        return scores
-    kept = np.maximum(scores, 1e-9) * [rules.allowed(label) for label in rules.classes]
-    return kept / kept.sum(axis=1, keepdims=True)
+def _of_allowed(scores: Any, rules: Rules) -> tuple[Any, list[str]]:
+    """Probabilities (N, C) and their classes. What species that cannot be have together is that of an ANIMAL."""
+    kept = [number for number, label in enumerate(rules.classes) if rules.allowed(label)]
+    labels = [rules.classes[number] for number in kept]
+    if len(kept) == len(rules.classes):
+        return scores, labels
+    others = 1 - scores[:, kept].sum(axis=1, keepdims=True)
+    return np.hstack([scores[:, kept], np.maximum(others, 0)]), [*labels, ANIMAL]
 
 
 def _answers(entries: list[dict[str, Any]], group: dict[str, str], rules: Rules) -> dict[str, tuple[str, float, float]]:
@@ -153,11 +173,8 @@ def predicted(entries: list[dict[str, Any]], rules: Rules) -> tuple[pd.DataFrame
     """(a predictions table with a sample for each frame, the path of each sample's file by sample_id)."""
     if rules.task == CLASS:
         frames = [(f"{entry['path']}#{place}", entry["path"]) for entry in entries for place in range(len(entry["scores"]))]
-        scores = _of_allowed(np.array([frame for entry in entries for frame in entry["scores"]], dtype=float), rules)
-        ids = [name for name, _ in frames]
-        allowed = [number for number, label in enumerate(rules.classes) if rules.allowed(label)]
-        table = pd.DataFrame(scores[:, allowed], ids, [rules.classes[number] for number in allowed])
-        return class_rows(table), pd.Series(dict(frames))
+        scores, labels = _of_allowed(np.array([frame for entry in entries for frame in entry["scores"]], dtype=float), rules)
+        return class_rows(pd.DataFrame(scores, [name for name, _ in frames], labels)), pd.Series(dict(frames))
     rows = [(entry["path"], box.label, box.score, *_pixels(box, entry)) for entry in entries for box in _boxes(entry, rules)]
     paths = pd.Series([entry["path"] for entry in entries])
     found = pd.DataFrame(rows, columns=["sample_id", "label", "score", *BOX_COLUMNS])

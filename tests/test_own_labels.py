@@ -72,7 +72,7 @@ def scored(card: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> An
     def go(labels: Path, key: str = "colours-boxes", rules: Rules = BOXES) -> Scored:
         out = tmp_path / "scores"
         classes = [*rules.classes, EMPTY] if rules.task == BOX else list(rules.classes)
-        raw = own_labels.read(labels)
+        raw = own_labels.read(labels, media.find([card]).files, card)
         own_labels.score(raw, media.find([card]).files, card, looked(card, key), rules, classes, out, "m")
         with (out / "rejects.csv").open(encoding="utf-8") as file:
             reasons = [row["reason"] for row in csv.DictReader(file)]
@@ -114,7 +114,7 @@ def test_figures_are_those_of_evaluate(scored: Any, card: Path, tmp_path: Path, 
     rules = BOXES if key == "colours-boxes" else WHOLE
     labels = listed(tmp_path / "labels.csv", truth())
     found = scored(labels, key, rules)
-    samples, _ = own_labels.matched(own_labels.read(labels), media.find([card]).files, card)
+    samples, _ = own_labels.matched(own_labels.read(labels, media.find([card]).files, card), media.find([card]).files, card)
     pictures = samples.pictures.assign(part=TEST)
     network = colours.network(key)
     classes = [*network.classes, EMPTY] if rules.task == BOX else list(network.classes)
@@ -199,17 +199,16 @@ def test_whole_paths_from_another_place(scored: Any, card: Path, tmp_path: Path)
 
 
 def test_labels_of_other_files_say_where_paths_start(card: Path, tmp_path: Path) -> None:
-    raw = own_labels.read(listed(tmp_path / "labels.csv", [("card/a/x.png", "fox"), ("y.png", "fox")]))
+    labels = listed(tmp_path / "labels.csv", [("card/a/x.png", "fox"), ("y.png", "fox")])
     with pytest.raises(
-        DataError, match=rf"no picture that was looked at, but card/a/x.png, y.png. Paths in it start at {card}"
+        DataError, match=rf"no picture that was looked at, but card/a/x.png, y.png. Paths in it start at {card}; videos are not"
     ):
-        own_labels.score(raw, media.find([card]).files, card, looked(card), BOXES, ["fox"], tmp_path / "scores", "m")
-    assert not (tmp_path / "scores").exists()
+        own_labels.read(labels, media.find([card]).files, card)
 
 
 def test_labels_that_are_no_table_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="label"):
-        own_labels.read(listed(tmp_path / "labels.csv", [("a.png", "fox")], ("path", "animal")))
+        own_labels.read(listed(tmp_path / "labels.csv", [("a.png", "fox")], ("path", "animal")), [], tmp_path)
     (tmp_path / "labels.json").write_text("{")
     with pytest.raises(DataError, match="malformed JSON"):
-        own_labels.read(tmp_path / "labels.json")
+        own_labels.read(tmp_path / "labels.json", [], tmp_path)

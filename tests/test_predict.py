@@ -131,7 +131,7 @@ def test_a_card_of_everything(command: Command) -> None:
     assert ["fox", "4", "0"] in lines and ["failed", "4", "0"] in lines and ["all", "11", "1"] in lines
     assert "1 of the files are videos" in done.out
     assert "left aside, neither photo nor video: 1 .txt" in done.out
-    assert "11 files looked at in" in done.out
+    assert "11 of 11 files looked at now, in" in done.out
 
 
 def test_several_paths_and_single_files(command: Command) -> None:
@@ -264,8 +264,8 @@ def test_other_answers_need_no_second_look(command: Command) -> None:
     lists = command.folder / "species.txt"
     lists.write_text("deer\n")
     for words, answer in (
-        (["--threshold", 0.5], EMPTY), (["--species", "deer", "--threshold", 0.2], "deer"),
-        (["--species", "species.txt"], EMPTY), (["--sequence-gap", 10], "fox"), (["--review-below", 0], "fox"),
+        (["--threshold", 0.5], EMPTY), (["--species", "deer", "--threshold", 0.2], "animal"),
+        (["--species", "species.txt"], "animal"), (["--sequence-gap", 10], "fox"), (["--review-below", 0], "fox"),
         (["--annotated"], "fox"), (["--utc-offset", "+02:00"], "fox"),
     ):  # fmt: skip
         command(*words)
@@ -387,13 +387,28 @@ def test_our_own_boxes_go_round(command: Command) -> None:
         paint(command.card / f"{number}.png", colour)
     command()
     boxes, direct = command.folder / "boxes", command.folder / "direct"
-    command("--boxes", command.out / "megadetector.json", model="colours-crop", out=boxes)
-    command(model="colours-crop", out=direct)
+    done = command("--boxes", command.out / "megadetector.json", "--threshold", 0.4, model="colours-crop", out=boxes)
+    assert "colours-crop was never validated behind megadetector.json: how sure it is, is not calibrated" in done.err
+    command("--threshold", 0.4, model="colours-crop", out=direct)
     assert command.labels(boxes) == command.labels(direct)
     for one, other in zip(command.rows(boxes), command.rows(direct), strict=True):
         assert (one["Label"], one["Kind"], one["Count"]) == (other["Label"], other["Kind"], other["Count"])
         assert float(one["Score"]) == pytest.approx(float(other["Score"]), abs=2e-4), "the format has four digits"
     assert command.labels(boxes)["3.png"] == "person", "surer than the animal beside it"
+
+
+def test_another_card_at_the_same_place_is_refused_and_files_that_are_gone_are_said(command: Command) -> None:
+    many(command.card, 3)
+    command()
+    before = tables(command.out)
+    first, *others = sorted(command.card.rglob("*.png"))
+    first.unlink()
+    assert "1 files of an earlier run are gone and leave the tables" in command().err
+    for path in others:
+        path.rename(path.with_name(f"other{path.name}"))
+    done = command.tried()
+    assert done.code == 1 and "none of which is there now" in done.err and "another card?" in done.err
+    assert before.keys() == tables(command.out).keys()
 
 
 def test_files_of_events_come_together_and_in_time(command: Command) -> None:
@@ -450,9 +465,9 @@ def test_species_never_hide_people_and_separate_keeps_them_apart(command: Comman
     paint(command.card / "3.png", (204, 0, 51))  # a person of 0.2, half the threshold and more
     apart = command.folder / "apart"
     command("--species", "deer", "--separate", apart, "--review-below", 0)
-    assert command.labels() == {"1.png": EMPTY, "2.png": "person", "3.png": EMPTY}
+    assert command.labels() == {"1.png": "animal", "2.png": "person", "3.png": "animal"}
     assert sorted(path.relative_to(apart).as_posix() for path in apart.rglob("*.png")) == [
-        "empty/1.png", "person/2.png", "person/3.png",
+        "person/2.png", "person/3.png", "review/1.png",
     ]  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def _info(run: Run, classifies: bool) -> dict[str, Any]:
         "format_version": "1.6",
         "detector": PurePath(run.boxes_from or run.model).name,
         "detection_completion_time": finished_at,
-        "detector_metadata": {"typical_detection_threshold": run.threshold or _ANY},
+        "detector_metadata": {"typical_detection_threshold": probability(run.threshold) or _ANY},
         "model": {"network": run.as_built, "weights_sha256": run.sha256, "trained_on": run.data},
     }
     if classifies:
