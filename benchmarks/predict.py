@@ -22,15 +22,16 @@ from torchvision import transforms as T
 from stages import media
 from stages.entries import Looker, entries
 from stages.journal import Journal
+from stages.predict import BATCH_SIZE
 from stages.trained import open_model
 
 ROUNDS, BATCH = 5, 16
 CORES = os.cpu_count() or 1
 
 
-def ours(model, files, root, floor):
+def ours(model, files, root, batch_size):
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl", {}) as journal:
-        for entry in entries(Looker(model.network, floor, 1.0, BATCH), root, files):
+        for entry in entries(Looker(model.network, 0.01, 1.0, batch_size), root, files):
             journal.append(entry)
 
 
@@ -87,7 +88,7 @@ def main():
     found = media.find([Path(sys.argv[2])])
     files = [file for file in found.files if not file.is_video][: int(sys.argv[3]) if len(sys.argv) > 3 else 300]
     paths = [str(found.root / file.path) for file in files]
-    ways = {"ours": lambda: ours(model, files, found.root, 0.01)}
+    ways = {f"ours, batches of {size}": lambda size=size: ours(model, files, found.root, size) for size in (BATCH_SIZE, BATCH)}
     ways |= (ultralytics if model.network.card["family"] == "yolo" else timm_like)(model, paths)
     seconds = {(name, threads): [] for name in ways for threads in sorted({1, CORES})}
     for round_ in range(ROUNDS + 1):
@@ -103,7 +104,7 @@ def main():
         times = ", ".join(
             f"{t} threads {len(paths) / statistics.median(seconds[name, t]):.1f}" for n, t in seconds if n == name
         )
-        print(f"{name:28} {times} photos/s   ours is {best[name] / best['ours']:.2f} times as fast")
+        print(f"{name:28} {times} photos/s   ours is {best[name] / best[f'ours, batches of {BATCH_SIZE}']:.2f} times as fast")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ from stages.verdicts import Rules, ordered, results
 _KEPT_SHARE = 0.1  # of the threshold: boxes less sure are not written down
 _USUAL_THRESHOLD = 0.05  # where validation chose none
 _JOURNAL = "journal.jsonl"
-BATCH_SIZE = 32
+BATCH_SIZE, BATCH_SIZE_GPU = 8, 32  # of a CPU's cache, larger batches are slower (docs/benchmarks.md)
 
 HELP = """\
 Finds out what is on photos and videos with a trained model, and writes tables that other programs read.
@@ -203,7 +203,10 @@ def parser() -> argparse.ArgumentParser:
     options("--fps", type=_positive, default=1.0, help="frames to look at in each second of a video (1)")
     options("--boxes", type=Path, metavar="JSON", help="MegaDetector results: their boxes are classified (crop models)")
     options("--detector", metavar="MODEL", help="what finds the boxes (crop models; the one it was trained behind)")
-    options("--batch-size", type=int, default=BATCH_SIZE, help=f"pictures shown at a time ({BATCH_SIZE})")
+    default = BATCH_SIZE_GPU if torch.cuda.is_available() else BATCH_SIZE
+    options(
+        "--batch-size", type=int, default=default, help=f"pictures shown at a time ({BATCH_SIZE}; {BATCH_SIZE_GPU} on a GPU)"
+    )
     options = parser.add_argument_group("what becomes of it").add_argument
     options("--threshold", type=_share, help="boxes less sure do not count (what validation chose)")
     options("--review-below", type=_share, default=0.8, metavar="P", help="answers of less confidence are for a person (0.8)")
