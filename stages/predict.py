@@ -36,7 +36,7 @@ from stages.journal import Journal
 from stages.megadetector import Detections
 from stages.pictures import RGB, UnreadablePicture
 from stages.predictions import BOX, CLASS
-from stages.results import PERSON, VEHICLE, Result, Run, kind_of
+from stages.results import ANIMAL, PERSON, VEHICLE, Result, Run, kind_of
 from stages.samples import EMPTY
 from stages.summary import Summary, printable
 from stages.trained import Model
@@ -287,8 +287,8 @@ def score_floor(model: Model, threshold: float | None) -> float:
     return floor
 
 
-def described(model: Model, found: media.Found, given: list[Path], task: str, threshold: float, people: list[str]) -> Run:
-    """What this run is, for all that is written. `people` are the classes of people and vehicles of the detector before it."""
+def described(model: Model, found: media.Found, given: list[Path], task: str, threshold: float, further: list[str]) -> Run:
+    """What this run is, for all that is written. `further` are classes that a file may be given beside the network's own."""
     card = model.network.card
     return Run(
         root=found.root,
@@ -296,7 +296,7 @@ def described(model: Model, found: media.Found, given: list[Path], task: str, th
         as_built=card["as_built"],
         sha256=model.sha256,
         data=card["trained_on"]["data"],
-        classes=(*model.network.classes, *people, *([EMPTY] if task == BOX else [])),
+        classes=(*model.network.classes, *further, *([EMPTY] if task == BOX else [])),
         finds_boxes=task == BOX,
         threshold=threshold,
         finished_at=datetime.now(UTC),
@@ -333,9 +333,10 @@ def main() -> None:
     if args.sequences:
         sequences.from_file(args.sequences, pd.DataFrame({"path": [file.path for file in found.files]}))
     looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
-    people = [label for label in looker.found_as if kind_of(label) in (PERSON, VEHICLE)]
+    further = [label for label in looker.found_as if kind_of(label) in (PERSON, VEHICLE)]
+    further += [ANIMAL] if rules.species is not None and ANIMAL not in network.classes else []
     threshold = chosen.get("box_threshold", chosen.get("image_threshold", 0.0))
-    run = described(model, found, args.paths, task, threshold, people)
+    run = described(model, found, args.paths, task, threshold, further)
     out = args.out or Path("predictions") / model.key / found.root.name
     require_outside(out, run)
     if args.separate:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -469,6 +470,20 @@ def test_species_never_hide_people_and_separate_keeps_them_apart(command: Comman
     assert sorted(path.relative_to(apart).as_posix() for path in apart.rglob("*.png")) == [
         "person/2.png", "person/3.png", "review/1.png",
     ]  # fmt: skip
+
+
+def test_a_list_of_species_is_scored_too(command: Command) -> None:
+    for number, colour in enumerate([FOX, DEER, NOTHING]):
+        paint(command.card / f"{number}.png", colour)
+    labels = command.folder / "labels.csv"
+    labels.write_text("path,label\n0.png,fox\n1.png,deer\n2.png,empty\n")
+    for model in ("colours-boxes", "colours-class"):
+        command("--species", "deer", "--labels", labels, model=model, out=command.folder / model)
+        assert command.labels(command.folder / model)["0.png"] == "animal"
+        found = json.loads((command.folder / model / f"scores/{model}.json").read_text())
+        answers = pd.read_csv(command.folder / model / f"scores/{model}.answers.csv")
+        assert found["test"]["n"] == 3 and answers["predicted"].tolist()[0] == "animal"
+        assert found["test"]["accuracy"] == pytest.approx((answers["actual"] == answers["predicted"]).mean(), abs=1e-4)
 
 
 def test_annotated_copies_and_labels_from_the_same_command(command: Command) -> None:
