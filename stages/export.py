@@ -31,7 +31,7 @@ from stages.command import run
 from stages.files import MANIFEST, DataError, new_file, read_json
 from stages.inference import Found, Network
 from stages.pictures import RGB, UnreadablePicture, decode
-from stages.predictions import BOX, JOINTS
+from stages.predictions import BOX
 from stages.views import GREY
 
 SCORE_TOLERANCE, BOX_TOLERANCE_PX = 1e-3, 0.5
@@ -332,8 +332,7 @@ def main() -> None:
     for folder in folders:
         network = trained.load(folder)
         name = folder.resolve().name
-        if network.task == JOINTS or network.stored is not None:
-            raise DataError(f"{name} finds people's joints, or reads their heatmaps: not to be had as ONNX yet")
+        trained.refuse_people(name, network, "as ONNX")
         done = export(network, args.out / f"{name}.onnx", metadata(folder, network), pictures)
         apart = done.difference
         print(

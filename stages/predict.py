@@ -98,18 +98,24 @@ def settle_threads(network: Network) -> None:
     torch.set_num_threads(min(seconds, key=lambda count: seconds[count]))
 
 
-def left_to_look_at(journal: Journal, files: list[media.File]) -> list[media.File]:
-    """The files that the journal does not know as they are now, and those that could not be read: a card may have been out."""
-    known = {}
+Known = dict[
+    str, tuple[int, int] | None
+]  # what the journal has of each file: its bytes and mtime_ns then; None: it was not read
+
+
+def known(journal: Journal) -> Known:
+    """The files that the journal names. Those that could not be read are looked at again: a card may have been out."""
+    files: Known = {}
     for _, line in journal.lines():
         lost = str(line.get("failure", "")).startswith(CANNOT_BE_READ)
-        known[line["path"]] = None if lost else (line["bytes"], line["mtime_ns"])
-    return [file for file in files if known.get(file.path) != (file.bytes, file.mtime_ns)]
+        files[line["path"]] = None if lost else (line["bytes"], line["mtime_ns"])
+    return files
 
 
-def look(journal: Journal, looker: Looker, found: media.Found) -> int:
-    """Write down what is said of every file that is left to look at, and return how many they are."""
-    files, left = found.files, left_to_look_at(journal, found.files)
+def look(journal: Journal, looker: Looker, found: media.Found, earlier: Known) -> int:
+    """Write down what is said of every file that the journal does not have as it is now, and return how many they are."""
+    files = found.files
+    left = [file for file in files if earlier.get(file.path) != (file.bytes, file.mtime_ns)]
     if left:
         settle_threads(looker.network)
     bar = tqdm(total=len(files), initial=len(files) - len(left), desc="files", unit="", disable=None, smoothing=0.1)
@@ -133,13 +139,19 @@ def index(journal: Journal, files: list[media.File]) -> pd.DataFrame:
     return table.rename_axis("path").reset_index()
 
 
-def sequenced(table: pd.DataFrame, gap_s: float | None, listed: Path | None) -> pd.DataFrame:
+def sequences_of_list(path: Path, files: list[media.File]) -> dict[str, str]:
+    """The sequence of each file, by its path, as `--sequences` says."""
+    paths = pd.Series([file.path for file in files])
+    ids, strange = sequences.from_file(path, pd.DataFrame({"path": paths}))
+    if strange:
+        print(f"{path}: {len(strange)} names match no file, {printable(strange[0])} for example", file=sys.stderr)
+    return dict(zip(paths, ids, strict=True))
+
+
+def sequenced(table: pd.DataFrame, gap_s: float | None, listed: dict[str, str] | None) -> pd.DataFrame:
     """The index with a column `sequence`: None where none were asked for."""
     if listed is not None:
-        ids, strange = sequences.from_file(listed, table)
-        if strange:
-            print(f"{listed}: {len(strange)} names match no file, {printable(strange[0])} for example", file=sys.stderr)
-        return table.assign(sequence=ids)
+        return table.assign(sequence=table["path"].map(listed))
     return table.assign(sequence=None if gap_s is None else sequences.by_gap(table, gap_s))
 
 
@@ -245,14 +257,12 @@ def require_outside(out: Path, run: Run) -> None:
             raise DataError(f"--out {out} lies among the photos in {searched}: name a folder outside")
 
 
-def say_of_earlier(journal: Journal, files: list[media.File], out: Path) -> None:
+def say_of_earlier(earlier: Known, files: list[media.File], out: Path) -> None:
     """Say which files of an earlier run are gone; raises DataError where all are: another card at the same place."""
-    now = {file.path for file in files}
-    gone = sorted({line["path"] for _, line in journal.lines()} - now)
-    known = sum(1 for _ in journal.lines())
-    if gone and len(gone) == known:
+    gone = sorted(earlier.keys() - {file.path for file in files})
+    if gone and len(gone) == len(earlier):
         raise DataError(
-            f"{out} holds what was found on {known:,} files, none of which is there now, {printable(gone[0])} for example: "
+            f"{out} holds what was found on {len(gone):,} files, none of which is there now, {printable(gone[0])} for example: "
             "another card? Give another --out"
         )
     if gone:
@@ -330,8 +340,7 @@ def main() -> None:
     found = media.find(args.paths)
     labels = own_labels.read(args.labels, found.files, found.root) if args.labels else None
     listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
-    if args.sequences:
-        sequences.from_file(args.sequences, pd.DataFrame({"path": [file.path for file in found.files]}))
+    events = sequences_of_list(args.sequences, found.files) if args.sequences else None
     looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
     further = [label for label in looker.found_as if kind_of(label) in (PERSON, VEHICLE)]
     further += [ANIMAL] if rules.species is not None and ANIMAL not in network.classes else []
@@ -353,11 +362,12 @@ def main() -> None:
         "least score of a box": floor,
     }
     with Journal(out / _JOURNAL, about) as journal:
-        say_of_earlier(journal, found.files, out)
+        earlier = known(journal)
+        say_of_earlier(earlier, found.files, out)
         started = time.perf_counter()
-        looked_at = look(journal, looker, found)
+        looked_at = look(journal, looker, found, earlier)
         seconds = time.perf_counter() - started
-        table = ordered(sequenced(index(journal, found.files), args.sequence_gap, args.sequences))
+        table = ordered(sequenced(index(journal, found.files), args.sequence_gap, events))
         offsets, ids = table["offset"].tolist(), table["sequence"].tolist()
 
         strange = [Result(path, failure=reason) for path, reason in found.unreadable]

@@ -56,13 +56,18 @@ def _weights(folder: Path) -> str:
     return read_json(folder / MANIFEST)["weights.safetensors"]["sha256"]
 
 
+def refuse_people(key: str, network: Network, where: str) -> None:
+    """Raises DataError for a model of people's joints or of their heatmaps, which is not to be had there yet."""
+    if network.task == JOINTS or network.stored is not None:
+        raise DataError(f"{key} finds people's joints, or reads their heatmaps: not to be had {where} yet")
+
+
 def open_model(name: str, detector: str | None, boxes: Path | None) -> Model:
     """The model and what it needs. Raises DataError for one that does not exist, or options that do not fit it."""
     folder = find(name)
     network = load(folder)
     model = Model(folder.resolve().name, folder, network)
-    if network.task == JOINTS or network.stored is not None:
-        raise DataError(f"{model.key} finds people's joints, or reads their heatmaps: not to be had on a folder of photos yet")
+    refuse_people(model.key, network, "on a folder of photos")
     if network.regions is None:
         if boxes or detector:
             raise DataError(

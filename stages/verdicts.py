@@ -20,6 +20,7 @@ from stages.results import ANIMAL, KINDS, Box, Result, kind_of
 from stages.samples import BOX_COLUMNS
 
 _AT_A_TIME = 1000  # files
+Answer = tuple[str, float, float]  # label, score, confidence
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,7 @@ def results(entries: Iterable[tuple[dict[str, Any], str | None]], rules: Rules) 
     """A result for each (entry, its sequence or None), in their order. Entries of a sequence must come one after the other."""
     for some in _whole_sequences(entries):
         seen = [entry for entry, _ in some if "failure" not in entry]
-        by_file = _answers(seen, {entry["path"]: entry["path"] for entry in seen}, rules)
-        sequences = {entry["path"]: name for entry, name in some if name is not None and "failure" not in entry}
-        by_sequence = _answers([entry for entry in seen if entry["path"] in sequences], sequences, rules)
+        by_file, by_sequence = _answers(seen, {entry["path"]: name for entry, name in some if name is not None}, rules)
         for entry, sequence in some:
             if "failure" in entry:
                 yield Result(entry["path"], failure=entry["failure"], **_of_sequence(by_sequence, sequence))
@@ -66,7 +65,7 @@ def _whole_sequences(
         yield some
 
 
-def _of_sequence(by_sequence: dict[str, tuple[str, float, float]], sequence: str | None) -> dict[str, Any]:
+def _of_sequence(by_sequence: dict[str, Answer], sequence: str | None) -> dict[str, Any]:
     """What a result says of its sequence: nothing where all its files failed."""
     if sequence is None or sequence not in by_sequence:
         return {}
@@ -77,9 +76,9 @@ def _of_sequence(by_sequence: dict[str, tuple[str, float, float]], sequence: str
 def _result(
     entry: dict[str, Any],
     rules: Rules,
-    by_file: dict[str, tuple[str, float, float]],
+    by_file: dict[str, Answer],
     sequence: str | None,
-    by_sequence: dict[str, tuple[str, float, float]],
+    by_sequence: dict[str, Answer],
 ) -> Result:
     label, score, confidence = by_file[entry["path"]]
     boxes, scores = _one_of_each_place(_boxes(entry, rules)), _scores(entry, rules)
@@ -160,12 +159,22 @@ def _of_allowed(scores: Any, rules: Rules) -> tuple[Any, list[str]]:
     return np.hstack([scores[:, kept], np.maximum(others, 0)]), [*labels, ANIMAL]
 
 
-def _answers(entries: list[dict[str, Any]], group: dict[str, str], rules: Rules) -> dict[str, tuple[str, float, float]]:
-    """(label, score, confidence) of each group of files; `group` names each path's."""
+def _answers(
+    entries: list[dict[str, Any]], sequence: dict[str, str], rules: Rules
+) -> tuple[dict[str, Answer], dict[str, Answer]]:
+    """The answers of files, by path, and of the sequences that some of them are in, by the sequence's id."""
     if not entries:
-        return {}
+        return {}, {}
     predictions, of_sample = predicted(entries, rules)
-    _, found = named(predictions, of_sample.map(group), rules.chosen)
+    of_sequence = of_sample.map(sequence).dropna()
+    together = predictions[predictions["sample_id"].isin(of_sequence.index)]
+    return _named(predictions, of_sample, rules), _named(together, of_sequence, rules)
+
+
+def _named(predictions: pd.DataFrame, group: pd.Series, rules: Rules) -> dict[str, Answer]:
+    if group.empty:
+        return {}
+    _, found = named(predictions, group, rules.chosen)
     return {row.sample_id: (row.predicted, row.score, row.calibrated) for row in found.itertuples()}
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +69,7 @@ def job(tmp_path: Path, train: int = 16, val: int = 8, **changes: Any) -> Job:
     return replace(tiny.job(tmp_path), **(own | changes))
 
 
-def trained(given_job: Job, given_settings: YoloSettings) -> Path:
-    given_job.out.mkdir(parents=True, exist_ok=True)
-    yolo.train(given_settings, given_job)
-    write_manifest(given_job.out)
-    return given_job.out
+trained = partial(tiny.trained_by, yolo)
 
 
 # --- the networks ------------------------------------------------------------------------------------------------------

@@ -119,3 +119,11 @@ def clean_and_split(folder: Path, train: int = 16, val: int = 8, side_px: int = 
     parts = ["train"] * train + ["val"] * val
     pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts}).to_csv(splits / "location" / PARTS_CSV, index=False)
     write_manifest(splits)
+
+
+def trained_by(family: Any, given_job: Job, settings: Any) -> Path:
+    """Train and leave the folder as the stage does, manifest and all."""
+    given_job.out.mkdir(parents=True, exist_ok=True)
+    family.train(settings, given_job)
+    write_manifest(given_job.out)
+    return given_job.out
