@@ -42,10 +42,10 @@ def prepare(shared: Path, work: Path, models: dict) -> None:
         "class": {"train": 0.65, "val": 0.25},
     }
     download = {"adapter": "caltech_camera_traps", "source": f"path:{shared}/real/cct20"}
-    params = {"download": download, "clean": {}, "split": split, "evaluate": {}, "models": models}
+    params = {"datasets": {"raw": {"paper": {"download": download}}}, "clean": {}, "split": split, "models": models}
     (work / "params.yaml").write_text(yaml.safe_dump(params))
-    stage(work, "download", "look", "--params", "download", "--out", "raw.look.json")
-    stage(work, "download", "fetch", "--params", "download", "--dataset", "camera_trap", "--look", "raw.look.json",
+    stage(work, "download", "look", "--profile", "paper", "--out", "look")
+    stage(work, "download", "fetch", "--params", "datasets.raw.paper.download", "--dataset", "raw", "--look", "look/raw.json",
           "--out", "raw", "--seed", "0")  # fmt: skip
     stage(work, "clean", "--params", "clean", "--raw", "raw", "--out", "clean")
     stage(work, "split", "--params", "split", "--clean", "clean", "--seed", "0", "--out", "splits")
@@ -101,7 +101,7 @@ def run_ours(work: Path, model: str, seed: str, family: str = "image", needs: st
         found = ["--predictions", f"predictions/{key}"]
         stage(work, "train", *given, "--params", f"models.{model}", *out, *found)
         found += ["--answers", f"answers/{key}", "--metrics", "metrics"]
-        stage(work, "evaluate", *given, "--params", "evaluate", "--trained", f"models/{key}", *found)
+        stage(work, "evaluate", *given, "--trained", f"models/{key}", *found)
     parts = pd.read_csv(work / f"metrics/{key}.parts.csv").set_index("part").to_dict("index")
     return json.loads((work / f"metrics/{key}.json").read_text()) | {"parts": parts}
 

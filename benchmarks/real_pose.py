@@ -23,9 +23,9 @@ from stages.networks import Job, yolo
 from stages.networks.yolo.network import STRIDE_PX, YoloSettings, read_checkpoint
 from stages.networks.yolo.prediction import Detector, finish
 from stages.people import JOINT_NAMES, PERSON
-from stages.pose_scores import joint_errors, mean_average_precision, mean_pose, pckh, posed, true_people
+from stages.pose_scores import joint_errors, mean_average_precision, mean_pose, pckh, posed
 from stages.predictions import JOINTS
-from stages.samples import Samples, read_samples
+from stages.samples import Samples, read_samples, true_people
 from stages.views import letterboxed
 
 PX = 640
@@ -71,10 +71,11 @@ def real_people(shared: Path, work: Path) -> Samples:
     """MPII's own files as the pipeline reads, cleans and boxes them."""
     work.mkdir(parents=True, exist_ok=True)
     download = {"adapter": "mpii", "source": f"path:{shared}/real/mpii"}
-    (work / "params.yaml").write_text(yaml.safe_dump({"download": download, "clean": {}, "bboxes": {}}))
-    stage(work, "download", "look", "--params", "download", "--out", "raw.look.json")
-    stage(work, "download", "fetch", "--params", "download", "--dataset", "activity", "--look", "raw.look.json", "--out", "raw",
-          "--seed", "0")  # fmt: skip
+    params = {"datasets": {"raw": {"paper": {"download": download}}}, "clean": {}, "bboxes": {}}
+    (work / "params.yaml").write_text(yaml.safe_dump(params))
+    stage(work, "download", "look", "--profile", "paper", "--out", "look")
+    stage(work, "download", "fetch", "--params", "datasets.raw.paper.download", "--dataset", "raw", "--look", "look/raw.json",
+          "--out", "raw", "--seed", "0")  # fmt: skip
     stage(work, "clean", "--params", "clean", "--raw", "raw", "--out", "clean", "--metrics", "clean.json")
     stage(work, "bboxes", "--params", "bboxes", "--clean", "clean", "--out", "boxes")
     samples = read_samples(work / "boxes")

@@ -8,10 +8,13 @@ The pipeline, in its order
     split.py        samples -> one list of parts for each version
     pretrain.py     the embedded profile's stand-in for published weights
     harden.py       a version with the weakest classes upsampled or isolated
+    synthesize.py   prompts and seeds -> pictures by Stable Diffusion, or drawn, with their provenance; a version of the split
     train.py        one model -> models/<model>/ and its predictions
     heatmaps.py     pictures and heatmaps of the joints found in them, stored for a classifier
     evaluate.py     one model's predictions -> answers and metrics
-    report.py       everything of one data set -> reports/<dataset>/index.html (report.html is its template)
+    compare.py      models of one data set against each other, on the same pictures
+    report.py       everything of one data set -> reports/<dataset>/index.html (report.html is its template,
+                    page.html what templates share)
 
 Commands of the user's
     predict.py      a trained model on a folder of photos and videos
@@ -44,7 +47,7 @@ What they share
     people.py       the tables of people and joints
     joints.py       the document's rules for joints, and boxes round them
     stamps.py       joints -> heatmap and back
-    shards.py       stored pictures, many to a file
+    shards.py       pictures as tensors, many to a file; written whole, gone on with after a kill
     pictures.py     one decoder; hashes of a picture
     geometry.py     boxes as arrays
     isolation.py    an animal without its background: masked, cut out, pasted elsewhere
@@ -55,6 +58,8 @@ What they share
     loading.py      pictures for training: decoded once, augmented by seed
     backbones.py    2-D networks by name, and their starting weights
     fit.py          the one training loop
+    training.py     what comes before and after it: starting weights, the card, the cost
+    fingerprint.py  what a training or a stage's finished parts were made from: other inputs are other work
     classifier.py   a network that tells classes apart, of pictures or of crops
     cost.py         what a trained network costs, measured
     predictions.py  the predictions table
@@ -63,8 +68,11 @@ What they share
     box_scores.py   metrics of boxes
     pose_scores.py  metrics of joints
     people_report.py  the page of a data set of people (people_report.html is its template)
+    plain_report.py   the page of a data set without locations (plain_report.html is its template)
     calibration.py  how sure against how often right
 
+    screening.py    which of the pictures that were made are fit to train on
+    generators/     what makes pictures to order: stable_diffusion, renderer
     datasets/       one file for each source format
     networks/       one folder for each model family: image, crop, yolo, efficientdet, heatmap
     embedded/       the renderer of the embedded data

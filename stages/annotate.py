@@ -10,13 +10,17 @@ from functools import cache
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from stages.files import DataError, new_file
+from stages.geometry import rescale
+from stages.heatmaps import HeatmapSettings, chosen_heatmap
 from stages.inference import read_ahead
+from stages.people import BONES, JOINT_NAMES
 from stages.pictures import RGB, UnreadablePicture, decode, resize
-from stages.results import ANIMAL, PERSON, VEHICLE, Box, Result, Run, kind_of
+from stages.results import ANIMAL, JOINT_FLOOR, PERSON, VEHICLE, Box, Result, Run
 from stages.samples import EMPTY
 from stages.separate import require_apart
 from stages.summary import printable
@@ -26,6 +30,9 @@ QUALITY = 90
 _READABLE_PX = 13
 # Told apart with every kind of colour vision (Okabe and Ito), light enough for black letters.
 COLOURS = {ANIMAL: "#E69F00", PERSON: "#56B4E9", VEHICLE: "#CC79A7", EMPTY: "#DDDDDD"}
+SIDES = {"r": "#E69F00", "l": "#56B4E9"}  # of joints and bones, the person's own right and left; others lie in the middle
+MIDDLE = "#FFFFFF"
+GLOW = (240, 228, 66)  # of the heatmap, the yellow of the same palette
 _MARK = "annotated.txt"  # in the folder: whose copies these are
 _SAID = 10  # pictures that could not be drawn, by name; what is more is counted
 
@@ -35,8 +42,9 @@ def draw(results: Iterable[Result], run: Run, folder: Path, frame: Callable[[Pat
 
     A copy is a JPEG `folder/<path>`, with `.jpg` appended where the name ends otherwise or is taken; the right way up, its
     longer side 1,920 px at most and 640 px at least, without EXIF, so without a place. It shows the boxes from the run's
-    threshold on; where there are none, a caption with the answer. A video is shown by the frame of its surest box, or the first
-    that was looked at: `frame(path, number)` -> RGB (h, w, 3), which raises UnreadablePicture or OSError.
+    threshold on, with the skeletons of people; where there are none, and of a model of whole pictures, a caption with the
+    answer. Where that is told by a heatmap of joints, the heatmap glows in yellow. A video is shown by the frame of its surest
+    box, or the first that was looked at: `frame(path, number)` -> RGB (h, w, 3), which raises UnreadablePicture or OSError.
 
     A file that cannot be read any more is said on stderr and passed over. What an earlier run drew is drawn again, as its
     threshold may have been another. Raises DataError where `folder` lies within the run's files, or holds something else.
@@ -46,7 +54,7 @@ def draw(results: Iterable[Result], run: Run, folder: Path, frame: Callable[[Pat
     def copy(job: tuple[Result, str]) -> str | None:
         result, name = job
         try:
-            picture = annotated(_rgb(result, run.root, frame), result, run.threshold)
+            picture = annotated(_rgb(result, run.root, frame), result, run.threshold, run.heatmaps)
             with new_file(folder / name) as temporary:
                 picture.save(temporary, "JPEG", quality=QUALITY)
             return None
@@ -64,23 +72,58 @@ def draw(results: Iterable[Result], run: Run, folder: Path, frame: Callable[[Pat
     return drawn
 
 
-def annotated(rgb: RGB, result: Result, threshold: float) -> Image.Image:
+def annotated(rgb: RGB, result: Result, threshold: float, heatmaps: HeatmapSettings | None = None) -> Image.Image:
     """A picture, or the frame that stands for a video, with what was found in it."""
     height_px, width_px = rgb.shape[:2]
     longer_px = max(height_px, width_px)
     scale = min(max(longer_px, LEAST_PX), LONGER_PX) / longer_px
-    image = Image.fromarray(resize(rgb, max(1, round(width_px * scale)), max(1, round(height_px * scale))))
+    rgb = resize(rgb, max(1, round(width_px * scale)), max(1, round(height_px * scale)))
     number = _frame_shown(result)
     boxes = [box for box in result.shown(threshold) if box.frame == number]
+    image = Image.fromarray(rgb if heatmaps is None else _glowing(rgb, [box for box in boxes if box.stamped], heatmaps))
     pen = ImageDraw.Draw(image)
     for box in reversed(boxes):  # the surest on top
-        pen.rectangle(_corners(box, image), outline=COLOURS[box.kind], width=max(2, max(image.size) // 400))
-    if boxes:
-        _name_boxes(pen, image, boxes)
-    else:
-        text = _fitted(result.label or EMPTY, result.confidence, image)
-        text.write(pen, 0, 0, image.width, COLOURS[kind_of(result.label or EMPTY)])
+        pen.rectangle(_corners(box, image), outline=COLOURS[box.kind], width=_line_px(image))
+        _draw_skeleton(pen, image, box)
+    text = _fitted(result.label or EMPTY, result.confidence, image)
+    captioned = bool(result.scores) or not boxes
+    _name_boxes(pen, image, boxes, below=text.height if captioned else 0)
+    if captioned:
+        text.write(pen, 0, 0, image.width, COLOURS[result.kind_of(result.label or EMPTY)])
     return image
+
+
+def _line_px(image: Image.Image) -> int:
+    return max(2, max(image.size) // 400)
+
+
+def _glowing(rgb: RGB, people: list[Box], settings: HeatmapSettings) -> RGB:
+    """The picture (h, w, 3) with the heatmap of these people, as the classifier saw it, laid over it."""
+    height_px, width_px = rgb.shape[:2]
+    boxes = rescale(np.array([box.xyxy for box in people]).reshape(-1, 4), width_px, height_px)
+    joints = np.array([box.joints for box in people]).reshape(-1, len(JOINT_NAMES), 3) * [width_px, height_px, 1]
+    heatmap, _ = chosen_heatmap(boxes, joints, width_px, height_px, settings)
+    share = resize(heatmap, width_px, height_px)[..., None] / 255
+    return (rgb * (1 - share) + np.array(GLOW) * share).round().astype(np.uint8)
+
+
+def _draw_skeleton(pen: ImageDraw.ImageDraw, image: Image.Image, box: Box) -> None:
+    """Bones and joints of which the model is sure enough, each in the colour of its side."""
+    width = _line_px(image)
+    places = {
+        number: (x * image.width, y * image.height) for number, (x, y, sure) in enumerate(box.joints) if sure >= JOINT_FLOOR
+    }
+    for ends in BONES:
+        if all(end in places for end in ends):
+            line = [places[end] for end in ends]
+            pen.line(line, fill="black", width=2 * width)
+            pen.line(line, fill=next((colour for colour in map(_side, ends) if colour != MIDDLE), MIDDLE), width=width)
+    for number, place in places.items():
+        pen.circle(place, 1.5 * width, fill=_side(number), outline="black")
+
+
+def _side(joint: int) -> str:
+    return SIDES.get(JOINT_NAMES[joint].split("_")[0], MIDDLE)
 
 
 def _claim(folder: Path, run: Run) -> None:
@@ -131,14 +174,14 @@ def _corners(box: Box, image: Image.Image) -> tuple[int, int, int, int]:
     return x_min, y_min, x_max, y_max
 
 
-def _name_boxes(pen: ImageDraw.ImageDraw, image: Image.Image, boxes: list[Box]) -> None:
-    """Above each box where there is room, else in it; further down where a surer box has its name."""
+def _name_boxes(pen: ImageDraw.ImageDraw, image: Image.Image, boxes: list[Box], below: int) -> None:
+    """Above each box where there is room below a caption, else in it; further down where a surer box has its name."""
     written: list[tuple[int, int, int]] = []  # left, top, right
     for box in boxes:
         text = _fitted(box.label, box.score, image)
         x_min, y_min, _, _ = _corners(box, image)
         left, lowest = max(0, min(x_min, image.width - text.width)), max(0, image.height - text.height)
-        highest = min(y_min - text.height if y_min >= text.height else y_min, lowest)
+        highest = min(y_min - text.height if y_min >= below + text.height else max(y_min, below), lowest)
         height, right = text.height, left + text.width
         near = [other_top for other_left, other_top, other_right in written if left < other_right and other_left < right]
         tops = (top for top in range(highest, lowest + 1, height) if all(abs(top - other) >= height for other in near))

@@ -97,10 +97,10 @@ def match(found: pd.DataFrame, true: pd.DataFrame, iou: float = 0.5) -> pd.DataF
     same object is a false positive. Surer boxes choose first, so a threshold may be laid on the matches afterwards.
     """
     boxes = surest(found)
-    return boxes[["sample_id", "label", "score"]].assign(hit=_take(boxes, true, ["sample_id", "label"], iou) >= 0)
+    return boxes[["sample_id", "label", "score"]].assign(hit=take(boxes, true, ["sample_id", "label"], iou) >= 0)
 
 
-def _take(boxes: pd.DataFrame, true: pd.DataFrame, same: list[str], iou: float) -> NDArray[np.int64]:
+def take(boxes: pd.DataFrame, true: pd.DataFrame, same: list[str], iou: float) -> NDArray[np.int64]:
     """The row of `true` that each box takes, -1 for none: (B,). Boxes choose in order, among those alike in columns `same`."""
     pairs = boxes[same].assign(box=np.arange(len(boxes))).merge(true[same].assign(object=np.arange(len(true))), on=same)
     pairs["iou"] = _iou(
@@ -222,7 +222,7 @@ def box_confusion(
     """
     _check_labels(found, true, classes)
     boxes = surest(found[found["score"] >= threshold])
-    taken = _take(boxes, true, ["sample_id"], iou)
+    taken = take(boxes, true, ["sample_id"], iou)
     labels, hit = true["label"].to_numpy(dtype=object), taken >= 0
     missed = np.delete(labels, taken[hit])
     pairs = pd.DataFrame(

@@ -7,9 +7,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from stages import generators
 from stages.bboxes import BoxesSettings
 from stages.clean import CleanSettings
 from stages.command import run
+from stages.compare import CompareSettings
 from stages.download import DownloadSettings
 from stages.evaluate import EvaluateSettings
 from stages.files import DataError, write_json
@@ -19,6 +21,7 @@ from stages.networks import family
 from stages.pretrain import ADAPTERS, PretrainSettings, renderer
 from stages.settings import Record, read_params, section
 from stages.split import SplitSettings
+from stages.synthesize import SynthesizeSettings
 
 PROFILES = ("smoke", "embedded", "paper")
 _KNOWN = ("location", "class", "official")  # versions of data with locations, whether a profile makes them or not
@@ -30,6 +33,7 @@ class DatasetEntry(Record):
     """What an entry of `datasets` holds beside its profiles."""
 
     tables: str  # what is split and trained on: data/clean/<dataset>, or data/boxes/<dataset> where boxes come from joints
+    shows: str  # what its page shows beside answers: data/heatmaps/<dataset>, data/synthetic/<dataset>, or NOTHING_ELSE
 
 
 class Entry(Record):
@@ -37,7 +41,7 @@ class Entry(Record):
 
     dataset: str
     tables: str  # as the data set has it
-    lists: str  # data/splits/<dataset>/<version>, or data/harder/<dataset>/<version>
+    lists: str  # data/splits/<dataset>/<version>, data/harder/<dataset>/<version>, or data/synthetic/<dataset>/added
     needs: str  # models/<pretrained>, data/predictions/<dataset>/<model>, data/heatmaps/<dataset>, or NOTHING_ELSE
     family: str
 
@@ -56,6 +60,14 @@ class HarderEntry(Record):
     judged: str  # the answers whose validation part says which classes are weak
 
 
+class SyntheticEntry(Record):
+    """What an entry of `synthetic` holds beside its profiles."""
+
+    base: str  # the version that pictures are added to
+    agree: str  # models/<the classifier that has to agree>, or NOTHING_ELSE
+    family: str  # of that classifier
+
+
 class BoxesEntry(Record):
     """What an entry of `bboxes` holds beside its profiles: nothing."""
 
@@ -71,9 +83,9 @@ class HeatmapsEntry(Record):
 
 def check_all(params: dict[str, Any]) -> int:
     """Check the whole file: every section of every profile. Returns how many; raises DataError for the first fault."""
-    known = ["profile", "seed", "datasets", "evaluate", "pretrained", "harder", "bboxes", "heatmaps", "models"]
-    if strangers := sorted(set(params) - set(known)):
-        raise DataError(f"params.yaml: unknown key `{strangers[0]}`. Allowed: {', '.join(known)}")
+    known = "profile, seed, datasets, evaluate, compare, pretrained, harder, synthetic, bboxes, heatmaps, models"
+    if strangers := sorted(set(params) - set(known.split(", "))):
+        raise DataError(f"params.yaml: unknown key `{strangers[0]}`. Allowed: {known}")
     if params.get("profile") not in PROFILES:
         raise DataError(f"params.yaml: profile: given {params.get('profile')!r}: allowed: {', '.join(PROFILES)}")
     if not isinstance(params.get("seed"), int):
@@ -86,6 +98,8 @@ def check_all(params: dict[str, Any]) -> int:
         rest = {key: value for key, value in profiles.items() if key not in PROFILES}
         about = section(f"datasets.{name}", DatasetEntry, {"datasets": {name: rest}})
         _require_one_of(f"datasets.{name}.tables", about.tables, _tables(name, params))
+        made = [f"data/{kind}/{name}" for kind in ("heatmaps", "synthetic") if name in params.get(kind, {})]
+        _require_one_of(f"datasets.{name}.shows", about.shows, made or [NOTHING_ELSE])
         for profile in PROFILES:
             given = set(profiles[profile])
             if given != set(stages):
@@ -97,6 +111,7 @@ def check_all(params: dict[str, Any]) -> int:
     kinds: tuple[tuple[str, type[Record], Any], ...] = (
         ("pretrained", PretrainedEntry, _check_pretrained),
         ("harder", HarderEntry, _check_harder),
+        ("synthetic", SyntheticEntry, _check_synthetic),
         ("bboxes", BoxesEntry, _check_bboxes),
         ("heatmaps", HeatmapsEntry, _check_heatmaps),
         ("models", Entry, _check_model),
@@ -109,7 +124,19 @@ def check_all(params: dict[str, Any]) -> int:
             rest = {key: value for key, value in entry.items() if key not in PROFILES}
             check(name, section(f"{kind}.{name}", of_entry, {kind: {name: rest}}), params)
             checked += len(PROFILES)
+    for name in params.get("compare", {}):
+        _check_compare(name, params)
+        checked += 1
     return checked
+
+
+def _check_compare(name: str, params: dict[str, Any]) -> None:
+    _require_one_of(f"compare.{name}", name, list(params["datasets"]))
+    settings = section(f"compare.{name}", CompareSettings, params)
+    own = [key for key, model in params["models"].items() if model.get("dataset") == name]
+    for beginning, references in settings.references.items():
+        for reference in references:
+            _require_one_of(f"compare.{name}.references.{beginning}", reference, own)
 
 
 def _check_pretrained(name: str, entry: PretrainedEntry, params: dict[str, Any]) -> None:
@@ -135,6 +162,22 @@ def _check_harder(name: str, entry: HarderEntry, params: dict[str, Any]) -> None
     _require_one_of(f"harder.{name}.judged", entry.judged, [f"data/answers/{name}/{model}" for model in own])
     for profile in PROFILES:
         section(f"harder.{name}.{profile}", HardenSettings, params)
+
+
+def _check_synthetic(name: str, entry: SyntheticEntry, params: dict[str, Any]) -> None:
+    made = [f"data/splits/{name}/{version}" for profile in PROFILES for version in _versions(name, profile, params)]
+    _require_one_of(f"synthetic.{name}.base", entry.base, list(dict.fromkeys(made)))
+    # One that trains on these very pictures would be a cycle.
+    judges = [
+        f"models/{key}"
+        for key, model in params["models"].items()
+        if model.get("lists") == entry.base and model.get("family") == entry.family
+    ]
+    _require_one_of(f"synthetic.{name}.agree", entry.agree, [NOTHING_ELSE, *judges])
+    for profile in PROFILES:
+        settings = section(f"synthetic.{name}.{profile}", SynthesizeSettings, params)
+        if settings.generator is not None:
+            section(f"synthetic.{name}.{profile}.using", generators.find(settings.generator).SETTINGS, params)
 
 
 def _tables(dataset: str, params: dict[str, Any]) -> list[str]:
@@ -163,6 +206,7 @@ def _check_model(name: str, entry: Entry, params: dict[str, Any]) -> None:
     made = [f"data/splits/{entry.dataset}/{version}" for version in dict.fromkeys(sum(versions.values(), [*_KNOWN]))]
     if entry.dataset in params.get("harder", {}):
         made += [f"data/harder/{entry.dataset}/{version}" for version in HARDER]
+    made += [f"data/synthetic/{entry.dataset}/added"] if entry.dataset in params.get("synthetic", {}) else []
     _require_one_of(f"models.{name}.lists", entry.lists, made)
     _require_one_of(f"models.{name}.tables", entry.tables, _tables(entry.dataset, params))
     others = [f"models/{other}" for other in params.get("pretrained", {})]

@@ -38,6 +38,8 @@ class CleanSettings(Record):
     max_bad_share: float = Field(0.05, ge=0, le=1)  # of picture rows refused for a fault; above it the stage fails
     scale_tolerance: float = Field(0.02, gt=0)  # by how much width and height may disagree on actual / listed size
     max_pixels: int = Field(MAX_PIXELS, gt=0)  # larger pictures are refused before they are decoded
+    require_box: bool = False  # refuse a picture without a usable box, where the source has boxes
+    exclude: str | None = None  # a committed CSV of what to leave out: `picture` (its name or sha256), `reason`
     joints: JointSettings = JointSettings()  # where the source is one of people
 
 
@@ -53,9 +55,9 @@ class Cleaned(NamedTuple):
 
 
 # Reasons that are the user's choice or concern no picture row; they do not count towards `max_bad_share`.
-_NO_FAULT = {"dropped_label", "unlisted_file"}
+_NO_FAULT = {"dropped_label", "unlisted_file", "excluded"}
 _NO_CATEGORY, _NO_ANNOTATION = "no_category", "no_annotation"  # of people: MPII's own test pictures have neither, by design
-_NO_CATEGORY_DETAIL = "the source names no category for it; HRNet's and MMPose's JSON has none at all"
+_NO_CATEGORY_DETAIL = "the source names no category for it"
 _DATE = (
     r"^\s*(?P<year>\d{4})[-:/](?P<month>\d\d?)[-:/](?P<day>\d\d?)"
     r"(?:[T ]+(?P<clock>\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(?:Z|UTC|[+-]\d\d:?\d\d)?)?\s*$"
@@ -79,6 +81,8 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
     pictures = _reject(pictures, missing, "picture", "file_missing", "no file of this name in the source, or several", rejects)
 
     pictures = _inspect_all(pictures, root, files, settings.max_pixels, workers, rejects)
+    if settings.exclude is not None:
+        pictures = _excluded(pictures, files, Path(settings.exclude), rejects)
     pictures, scales = _scales(pictures, settings.scale_tolerance, rejects)
     annotations = _of_kept(raw.annotations, pictures, rejects)
     boxes = _boxes(annotations, pictures, scales, rejects)
@@ -90,6 +94,9 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
         joints = _repaired(raw, pictures, settings.joints, rejects)
         pictures = _peopled(pictures, joints, rejects)
     pictures = _reject(pictures, pictures["label"].isna(), "picture", _NO_ANNOTATION, "no usable annotation", rejects)
+    if settings.require_box and _has_place(raw.annotations).any():
+        boxless = ~pictures["sample_id"].isin(boxes["sample_id"])
+        pictures = _reject(pictures, boxless, "picture", "no_animal", "no usable box, where others have one", rejects)
     dropped = pictures["label"].isin(settings.drop_labels)
     pictures = _reject(pictures, dropped, "picture", "dropped_label", "in `drop_labels`", rejects)
     pictures = _one_of_each(pictures, raw.by_hand, rejects)
@@ -164,6 +171,47 @@ def _inspect_all(
         columns=list(Inspected.__dataclass_fields__),
     )
     return pd.concat([good, facts], axis=1)
+
+
+def read_exclusions(path: Path) -> dict[str, str]:
+    """{name or sha256 of a picture: why it is left out}, from a CSV with the columns `picture` and `reason`.
+
+    Raises DataError for a list that is missing, has other columns, or leaves a reason out.
+    """
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise DataError(f"{path}: no exclusion list: {error}. Mend it, or set `exclude` to null") from None
+    if list(rows.columns) != ["picture", "reason"]:
+        raise DataError(f"{path}: wants the columns picture, reason; found {', '.join(rows.columns)}")
+    for line, (picture, reason) in enumerate(zip(rows["picture"], rows["reason"], strict=True), 2):
+        if not (picture.strip() and reason.strip()):
+            raise DataError(f"{path}: line {line}: a picture and the reason for leaving it out must both be given")
+    if twice := rows.loc[rows.duplicated("picture"), "picture"].tolist():
+        raise DataError(f"{path}: {twice[0]} is listed twice. Keep one line")
+    return dict(zip(rows["picture"].str.strip(), rows["reason"].str.strip(), strict=True))
+
+
+def _excluded(
+    pictures: pd.DataFrame, files: dict[str, tuple[int, str | None]], path: Path, rejects: list[pd.DataFrame]
+) -> pd.DataFrame:
+    """What the list names goes, with the list's own words.
+
+    Raises DataError for a line about no file of the source: mistyped, or of another version of the data, it would leave in
+    what somebody decided to leave out.
+    """
+    listed, find = read_exclusions(path), finder(files)
+    contents = {sha256 for _, sha256 in files.values()} | set(pictures["sha256"])
+    if strangers := [name for name in listed if find(name) is None and name not in contents]:
+        raise DataError(
+            f"{path}: {strangers[0]} (+{len(strangers) - 1} more) names no file of the source, or several. "
+            "Correct the line, or remove it"
+        )
+    by_path = {find(name): reason for name, reason in listed.items()}
+    reasons = pictures["path"].map(by_path).fillna(pictures["sha256"].map(listed))
+    those = reasons.notna()
+    _add(pictures[those], "picture", "excluded", reasons[those].tolist(), rejects)
+    return pictures[~those]
 
 
 def _scales(pictures: pd.DataFrame, tolerance: float, rejects: list[pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -277,6 +325,7 @@ def _of_kept(annotations: pd.DataFrame, pictures: pd.DataFrame, rejects: list[pd
 def _typed(pictures: pd.DataFrame) -> pd.DataFrame:
     return pictures.assign(
         location=pictures["location"].astype("str").where(pictures["location"].notna(), None),
+        species=pictures["species"].astype("str").where(pictures["species"].notna(), None),
         seq_id=pictures["seq_id"].where(pictures["seq_id"].notna(), pictures["sample_id"]).astype(str),
         frame_num=pictures["frame_num"].astype("Int64"),
         captured_at=_clock(pictures["captured_at"]),
@@ -326,8 +375,19 @@ def _count(
         "unlisted_files": sum(by_kind["file"].values()),
         "bad_share": round(bad / max(1, pictures_in - raw.merged), 6),
         "noted": int((pictures["note"] != "").sum()),
+        "by_class": _by_class(raw, pictures),
         "rejected_because": by_kind,
     }
+
+
+def _by_class(raw: Raw, pictures: pd.DataFrame) -> list[dict[str, Any]]:
+    """Pictures by class and species, "" where there is none: `in`, by the first class that the source names, and kept."""
+    named = raw.annotations.drop_duplicates("sample_id").set_index("sample_id")["label"]
+    unread = raw.rejects.loc[raw.rejects["kind"] == "picture", ["row"]]
+    before = pd.concat([raw.pictures.assign(label=raw.pictures["sample_id"].map(named)), unread])
+    key = ["label", "species"]
+    counts = {name: table[key].fillna("").value_counts() for name, table in (("in", before), ("kept", pictures))}
+    return pd.DataFrame(counts).fillna(0).astype(int).sort_index().reset_index().to_dict("records")
 
 
 def _judge(counts: dict[str, Any], max_bad_share: float) -> None:
@@ -336,7 +396,10 @@ def _judge(counts: dict[str, Any], max_bad_share: float) -> None:
     if not kept:
         hint = ""
         if _NO_CATEGORY in counts["rejected_because"]["picture"]:
-            hint = ". HRNet's and MMPose's JSON names no categories: read the authors' .mat, or give them in `download.labels`"
+            hint = (
+                ". HRNet's and MMPose's JSON names no categories: read the authors' .mat, or give them in `download.labels`, a "
+                "COCO Camera Traps file with an annotation for each picture (README, People and what they do)"
+            )
         raise DataError(f"no picture is left of {total} ({because}). Nothing can be trained on this source{hint}")
     if counts["bad_share"] > max_bad_share:
         raise DataError(

@@ -1,6 +1,6 @@
 """Source -> data/raw/<dataset>, in the authors' own format: embedded scenes, an address, or a folder of the user's own.
 
-`look` runs every time and is quick: a fingerprint of the source as it is now. `fetch` depends on it, so that a changed
+`look` runs every time and is quick: a fingerprint of each source as it is now. `fetch` depends on its own, so that a changed
 folder is read again. A folder is read in place: never altered, never copied; the output then is a list of its files.
 """
 
@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import os
 import shutil
+from collections.abc import Mapping
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from stages.settings import Record, read_params, section
 from stages.sources import HAND_LABELS, LISTING, SOURCE, Stat, differences, open_source, scan
 from stages.transfer import Url, file_name, retrieve
 
-LOOK_ENDING = ".look.json"  # data/raw/<dataset>.look.json stands beside data/raw/<dataset>
+PROBLEM = "problem"  # in the place of a fingerprint: why the source cannot be used
 
 
 class DownloadSettings(Record):
@@ -73,21 +74,20 @@ def _fingerprint(files: dict[str, Stat]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def look(settings: DownloadSettings, out: Path) -> None:
-    """Write the fingerprint `out`, data/raw/<dataset>.look.json, and say what changed in a folder read before.
+def look(settings: DownloadSettings, raw: Path) -> dict[str, Any]:
+    """The fingerprint of a source; says what changed in a folder that was read before, to `raw`, data/raw/<dataset>.
 
     Raises DataError for a folder, or a file of hand labels, that cannot be used.
     """
-    raw = out.with_name(out.name.removesuffix(LOOK_ENDING))
     labels = {}
     if settings.labels is not None:
         read_json(path := _hand_labels(settings, raw))  # before a long download, and by the user's own name for it
         labels = {"labels": sha256_file(path)}
+    about: dict[str, Any] = {"adapter": settings.adapter, "source": settings.source}
     if not settings.source.startswith("path:"):
         used = settings.urls if settings.source == "url" else settings.embedded
         plain = [url.model_dump() for url in used] if isinstance(used, tuple) else used
-        write_json(out, {"adapter": settings.adapter, "source": settings.source, "settings": plain} | labels)
-        return
+        return about | {"settings": plain} | labels
     root = _root(settings, raw)
     files = scan(root)
     with contextlib.suppress(DataError):  # no earlier run, or not as it left it: `fetch` writes it anew
@@ -96,32 +96,51 @@ def look(settings: DownloadSettings, out: Path) -> None:
         if before.root == root and (new or gone or altered):
             print(f"{root}: {new} files new, {gone} gone, {altered} altered since {raw} was written")
     total = sum(found.bytes for found in files.values())
-    about = {"adapter": settings.adapter, "source": settings.source, "root": str(root.resolve())}
-    write_json(out, about | {"files": len(files), "bytes": total, "sha256": _fingerprint(files)} | labels)
+    return about | {"root": str(root.resolve()), "files": len(files), "bytes": total, "sha256": _fingerprint(files)} | labels
+
+
+def look_all(params: dict[str, Any], profile: str, out: Path) -> None:
+    """Write <dataset>.json for each data set of params.yaml into the folder `out`, data/raw/look.
+
+    A source that cannot be used is a problem of its data set alone: `fetch` stops at it.
+    """
+    with new_folder(out) as folder:
+        for dataset in params["datasets"]:
+            settings = section(f"datasets.{dataset}.{profile}.download", DownloadSettings, params)
+            try:
+                found = look(settings, out.with_name(dataset))
+            except DataError as error:
+                found = {PROBLEM: str(error)}
+            write_json(folder / f"{dataset}.json", found)
 
 
 # Fetching it ---------------------------------------------------------------------------------------------------------
 
 
-def fetch(settings: DownloadSettings, where: str, dataset: str, looked: Path, out: Path, cache: Path, seed: int) -> None:
+def fetch(
+    settings: DownloadSettings, where: str, dataset: str, looked: Mapping[str, Any], out: Path, cache: Path, seed: int
+) -> None:
     """Write the folder `out`: the data set, or the list of its files, a copy of the hand labels, and `source.json` about it.
 
-    `where` is the settings' path in params.yaml, for messages; `cache / dataset` keeps archives between runs.
+    `where` is the settings' path in params.yaml, for messages; `looked` is what `look` found; `cache / dataset` keeps archives
+    between runs.
     """
+    if PROBLEM in looked:
+        raise DataError(looked[PROBLEM])
     urls: list[dict[str, Any]] = []
     root = "."
     with new_folder(out) as folder:
         if settings.source == "embedded":
             _embed(settings, where, dataset, folder, seed)
         elif settings.source == "url":
-            urls = _fetch_all(_addresses(settings), cache / dataset, folder)
+            urls = _fetch_url(settings, cache / dataset, folder)
         else:
             root = settings.source.removeprefix("path:")
-            listed = _list(_root(settings, out), folder / LISTING, read_json(looked).get("sha256"))
+            listed = _list(_root(settings, out), folder / LISTING, looked.get("sha256"))
         files = scan(folder) if root == "." else listed
         about: dict[str, Any] = {"adapter": settings.adapter, "source": settings.source, "root": root}
         if settings.labels is not None:
-            sha256 = _copy_labels(_hand_labels(settings, out), folder / HAND_LABELS, read_json(looked).get("labels"))
+            sha256 = _copy_labels(_hand_labels(settings, out), folder / HAND_LABELS, looked.get("labels"))
             about["labels"] = {"path": settings.labels, "sha256": sha256}
         data = "embedded" if settings.source == "embedded" else "your data"
         sizes = {"files": len(files), "bytes": sum(found.bytes for found in files.values())}
@@ -175,6 +194,16 @@ def _copy_labels(path: Path, copy: Path, looked: str | None) -> str:
     return sha256
 
 
+def _fetch_url(settings: DownloadSettings, cache: Path, folder: Path) -> list[dict[str, Any]]:
+    """Download by the adapter's own `fetch`, where plain addresses do not serve it, else from its addresses."""
+    from stages.datasets import adapter
+
+    if (own := getattr(adapter(settings.adapter), "fetch", None)) is None:
+        return _fetch_all(_addresses(settings), cache, folder)
+    own([url.url for url in settings.urls], folder)
+    return [{"url": url.url} for url in settings.urls]
+
+
 def _addresses(settings: DownloadSettings) -> tuple[Url, ...]:
     from stages.datasets import adapter  # not above: it imports pandas, and `look` is quick
 
@@ -215,21 +244,23 @@ def _fetch_all(urls: tuple[Url, ...], cache: Path, folder: Path) -> list[dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description="source -> data/raw/<dataset>, in the authors' own format")
     commands = parser.add_subparsers(dest="command", required=True)
-    looks = commands.add_parser("look", help="a fingerprint of the source as it is now")
+    looks = commands.add_parser("look", help="a fingerprint of each data set's source as it is now")
+    looks.add_argument("--profile", required=True, help="whose settings of each data set are used")
+    looks.add_argument("--out", type=Path, required=True, help="folder to write, beside those of the data sets")
     fetches = commands.add_parser("fetch", help="the data, or the list of a folder's files")
-    for command in (looks, fetches):
-        command.add_argument("--params", required=True, help="path of the settings in params.yaml")
-        command.add_argument("--out", type=Path, required=True, help="look: file to write; fetch: folder to write")
-    fetches.add_argument("--look", type=Path, required=True, help="what `look` wrote")
+    fetches.add_argument("--params", required=True, help="path of the settings in params.yaml")
+    fetches.add_argument("--look", type=Path, required=True, help="what `look` wrote of it")
     fetches.add_argument("--dataset", required=True, help="name; of the renderer too, for `source: embedded`")
     fetches.add_argument("--cache", type=Path, default=Path(".work/downloads"), help="keeps downloads between runs")
     fetches.add_argument("--seed", type=int, required=True, help="of the embedded data")
+    fetches.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
-    settings = section(args.params, DownloadSettings, read_params())
+    params = read_params()
     if args.command == "look":
-        look(settings, args.out)
+        look_all(params, args.profile, args.out)
     else:
-        fetch(settings, args.params, args.dataset, args.look, args.out, args.cache, args.seed)
+        settings = section(args.params, DownloadSettings, params)
+        fetch(settings, args.params, args.dataset, read_json(args.look), args.out, args.cache, args.seed)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ An entry is of plain values, all that answers are made from later, so that other
     scores                     of a network of whole pictures: a list of probabilities for each frame (one for a picture)
     boxes                      of others: [frame, label, score, x_min, y_min, x_max, y_max, detector's label, detector's score],
                                coordinates as shares of the sides, the last two null where no detector stood before a classifier
+                               Of people with joints two more: [x, y, confidence] of each joint, x and y as shares, and
+                               whether they are in the heatmap by which a classifier, with scores too, told what people do
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,22 +28,30 @@ from numpy.typing import NDArray
 from stages import media
 from stages.files import DataError
 from stages.geometry import Boxes, rescale
+from stages.heatmaps import HeatmapSettings, decoded_at_least, stacked
 from stages.inference import Found, Item, Network, read_ahead, run, shown_regions
 from stages.media import File
 from stages.megadetector import Detections
-from stages.pictures import RGB, UnreadablePicture, decode
+from stages.people import JOINT_NAMES
+from stages.pictures import RGB, UnreadablePicture, decode, resize
 from stages.predictions import CLASS
 from stages.results import PERSON, VEHICLE, kind_of
+from stages.stamps import two_people
 from stages.views import View
 
 CANNOT_BE_READ = "cannot be read"  # how such failures begin, which may pass
 _DIGITS = 5  # of shares: a hundredth of a px at 1,000 px
 _SCORE_DIGITS = 9  # all that a float32 holds: a threshold is some box's very score
+_BOX_NUMBERS = 6  # of a box: xyxy, score, class; a person's joints come after
+_NOBODY = np.zeros((0, _BOX_NUMBERS + 3 * len(JOINT_NAMES)))
 
 
 @dataclass(frozen=True)
 class Looker:
-    """What looks at files: a network of whole pictures, a detector, or a classifier behind a detector or a list of boxes."""
+    """What looks at files: a network of whole pictures, a detector, or a classifier behind a detector or a list of boxes.
+
+    With `heatmaps` the classifier is shown the whole picture and a heatmap of the people that the detector finds joints of.
+    """
 
     network: Network
     floor: float  # boxes less sure are not written down
@@ -49,6 +59,7 @@ class Looker:
     batch_size: int
     detector: Network | None = None
     listed: Detections | None = None
+    heatmaps: HeatmapSettings | None = None
 
     @property
     def found_as(self) -> tuple[str, ...]:
@@ -72,6 +83,8 @@ class _Seen:
     captured_at: datetime | None = None
     frame_rate: float | None = None
     problem: str | None = None  # why there is no frame, or no further one
+    rgb: RGB | None = None  # of the size of heatmaps, where they are wanted
+    people: Found | None = None  # whom a detector of joints found
 
 
 @dataclass
@@ -86,10 +99,15 @@ class _Looked:
 
 def entries(looker: Looker, root: Path, files: Iterable[File]) -> Iterator[dict[str, Any]]:
     """An entry for each file, in their order. A file that cannot be read is an entry with `failure`, never a stop."""
-    if looker.network.regions is None:
+    if looker.heatmaps is not None:
+        yield from _behind_heatmaps(looker, root, files)
+    elif looker.network.regions is None:
         for looked in _looks(looker.network, root, files, looker):
-            rows = [_rows(seen, found, looker) for seen, found in zip(looked.frames, looked.found, strict=True)]
-            yield _entry(looked, {"scores": rows} if looker.network.task == CLASS else {"boxes": _with_area(rows)})
+            if looker.network.task == CLASS:
+                yield _entry(looked, {"scores": [_probabilities(scores) for scores in looked.found]})
+            else:
+                found = zip(looked.frames, looked.found, strict=True)
+                yield _entry(looked, {"boxes": _with_area([_boxes(seen, boxes, looker) for seen, boxes in found])})
     else:
         yield from _behind_boxes(looker, root, files)
 
@@ -100,8 +118,11 @@ def entries(looker: Looker, root: Path, files: Iterable[File]) -> Iterator[dict[
 def _looks(network: Network, root: Path, files: Iterable[File], looker: Looker) -> Iterator[_Looked]:
     read = partial(_read, root=root, view_of=network.view, rate=looker.frame_rate)
     items = chain.from_iterable(read_ahead(read, files, looker.batch_size))
-    network = replace(network, floor=looker.floor)
-    for _, group in groupby(run(network, items, looker.batch_size), lambda pair: pair[0].of.file.path):
+    yield from _by_file(run(replace(network, floor=looker.floor), items, looker.batch_size))
+
+
+def _by_file(found: Iterable[tuple[Item, Found | None]]) -> Iterator[_Looked]:
+    for _, group in groupby(found, lambda pair: pair[0].of.file.path):
         yield _together(group)
 
 
@@ -119,30 +140,47 @@ def _together(group: Iterable[tuple[Item, Found | None]]) -> _Looked:
     return looked
 
 
-def _read(file: File, root: Path, view_of: Callable[[int, int], View], rate: float) -> Iterable[Item]:
+def _read(
+    file: File, root: Path, view_of: Callable[[int, int], View], rate: float, heatmaps: HeatmapSettings | None = None
+) -> Iterable[Item]:
     """Each frame of a file as a network is shown it. A video is decoded as it is asked for, a picture now."""
     if file.is_video:
-        return _read_video(file, root, view_of, rate)
+        return _read_video(file, root, view_of, rate, heatmaps)
+
+    def at_least_px(width_px: int, height_px: int) -> int:
+        view = view_of(width_px, height_px)
+        return view.at_least_px if heatmaps is None else decoded_at_least(view, width_px, height_px, heatmaps)
+
     try:
         data = (root / file.path).read_bytes()
-        rgb, (width_px, height_px) = decode(data, lambda *sides: view_of(*sides).at_least_px)
+        rgb, size = decode(data, at_least_px)
+        if min(rgb.shape[:2]) < at_least_px(*size) and rgb.shape[1] < size[0]:  # turned, it was asked for by the other sides
+            rgb, size = decode(data, at_least_px(*size))
     except (OSError, UnreadablePicture) as error:
         return [Item(_Seen(file, problem=_reason(error)))]
-    view = view_of(width_px, height_px)
-    seen = _Seen(file, width_px=width_px, height_px=height_px, captured_at=media.captured_at(data))
-    return [Item(seen, view.show(rgb), view, width_px, height_px)]
+    seen = _Seen(file, width_px=size[0], height_px=size[1], captured_at=media.captured_at(data))
+    return [_shown(seen, rgb, view_of, heatmaps)]
 
 
-def _read_video(file: File, root: Path, view_of: Callable[[int, int], View], rate: float) -> Iterator[Item]:
+def _shown(seen: _Seen, rgb: RGB, view_of: Callable[[int, int], View], heatmaps: HeatmapSettings | None) -> Item:
+    size = seen.width_px, seen.height_px
+    if heatmaps is not None:
+        seen = replace(seen, rgb=resize(rgb, heatmaps.width_px, heatmaps.height_px))
+    view = view_of(*size)
+    return Item(seen, view.show(rgb), view, *size)
+
+
+def _read_video(
+    file: File, root: Path, view_of: Callable[[int, int], View], rate: float, heatmaps: HeatmapSettings | None
+) -> Iterator[Item]:
     path = root / file.path
     seen = _Seen(file)
     try:
         taken = media.video_captured_at(path)
         for frame in media.frames(path, rate):
             height_px, width_px = frame.rgb.shape[:2]
-            view = view_of(width_px, height_px)
             seen = _Seen(file, frame.number, frame.seconds, width_px, height_px, taken, frame.frame_rate or 0.0)
-            yield Item(seen, view.show(frame.rgb), view, width_px, height_px)
+            yield _shown(seen, frame.rgb, view_of, heatmaps)
     except (OSError, UnreadablePicture) as error:
         yield Item(_Seen(file, problem=_reason(error)))
 
@@ -151,6 +189,45 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnreadablePicture):
         return f"{error.reason}: {error}"
     return f"{CANNOT_BE_READ}: {getattr(error, 'strerror', None) or error}"
+
+
+# Behind heatmaps -------------------------------------------------------------------------------------------------------
+
+
+def _behind_heatmaps(looker: Looker, root: Path, files: Iterable[File]) -> Iterator[dict[str, Any]]:
+    """People first, where a detector finds them; then what they do. Each file is read once, and of a video a few frames."""
+    view_of = looker.detector.view if looker.detector else looker.network.view
+    read = partial(_read, root=root, view_of=view_of, rate=looker.frame_rate, heatmaps=looker.heatmaps)
+    items = chain.from_iterable(read_ahead(read, files, looker.batch_size))
+    if looker.detector is not None:
+        people = run(replace(looker.detector, floor=looker.floor), items, looker.batch_size)
+    else:
+        people = ((item, None if item.rgb is None else _NOBODY) for item in items)
+    stamped = (_stamped(item, found, looker) for item, found in people)
+    for looked in _by_file(run(looker.network, stamped, looker.batch_size)):
+        said: dict[str, Any] = {"scores": [_probabilities(scores) for scores in looked.found]}
+        if looker.detector is not None:
+            found = [seen.people for seen in looked.frames]
+            said["boxes"] = _with_area(
+                [_boxes(seen, people, looker) for seen, people in zip(looked.frames, found, strict=True) if people is not None]
+            )
+        yield _entry(looked, said)
+
+
+def _stamped(item: Item, people: Found | None, looker: Looker) -> Item:
+    """A frame and the people found on it (N, 6 + 48), as the classifier is shown them; what cannot be read as it is."""
+    seen: _Seen = item.of
+    if people is None or seen.rgb is None or looker.heatmaps is None:
+        return item
+    picture = stacked(seen.rgb, people[:, :4], _joints(people), seen.width_px, seen.height_px, looker.heatmaps)
+    return Item(replace(seen, rgb=None, people=people), picture)
+
+
+def _joints(people: Found) -> NDArray[np.float64]:
+    """(N, 6 + 48) -> (N, 16, 3). Raises DataError for what is no finite number: one could not go on with another picture."""
+    if not np.isfinite(people).all():
+        raise DataError("the pose model finds joints that are not finite numbers: train it anew")
+    return people[:, 6:].reshape(len(people), len(JOINT_NAMES), 3).astype(np.float64)
 
 
 # Behind a detector -----------------------------------------------------------------------------------------------------
@@ -270,14 +347,23 @@ def _classified(seen: _Seen, boxes: Found, scores: Iterator[Found], looker: Look
 # The entry -------------------------------------------------------------------------------------------------------------
 
 
-def _rows(seen: _Seen, found: Found, looker: Looker) -> list[Any]:
-    if looker.network.task == CLASS:
-        return [round(float(score), _SCORE_DIGITS) for score in found]
+def _probabilities(found: Found) -> list[float]:
+    return [round(float(score), _SCORE_DIGITS) for score in found]
+
+
+def _boxes(seen: _Seen, found: Found, looker: Looker) -> list[list[Any]]:
+    """Rows of boxes (N, 6), or of people with joints (N, 6 + 48)."""
     sure = found[found[:, 4] >= looker.floor]
-    return [
-        [seen.frame, looker.network.classes[int(box[5])], round(float(box[4]), _SCORE_DIGITS), *place, None, None]
+    classes = looker.found_as or looker.network.classes
+    rows: list[list[Any]] = [
+        [seen.frame, classes[int(box[5])], round(float(box[4]), _SCORE_DIGITS), *place, None, None]
         for box, place in zip(sure, _shares(sure[:, :4], seen), strict=True)
     ]
+    if found.shape[1] == _BOX_NUMBERS:
+        return rows
+    chosen = two_people(sure[:, :4], seen.width_px, seen.height_px) if looker.heatmaps else []
+    joints = (_joints(sure) / [seen.width_px, seen.height_px, 1]).round(_DIGITS).tolist()
+    return [[*row, xyc, place in chosen] for place, (row, xyc) in enumerate(zip(rows, joints, strict=True))]
 
 
 def _with_area(of_frames: list[list[Any]]) -> list[list[Any]]:

@@ -32,8 +32,9 @@ from stages.samples import (
     of_part,
     read_samples,
     read_version,
+    true_people,
 )
-from stages.settings import Record, read_params, section
+from stages.settings import Record, section
 
 # The headline of each part; parts.csv has them all, for every part.
 HEADLINES = {
@@ -43,11 +44,11 @@ HEADLINES = {
     UNSEEN: ("n", "f1_macro", "f1_macro_low", "f1_macro_high", "majority", "map50"),
 }
 
-# Where nothing is kept apart by location, one test part says it all.
+# Where nothing is kept apart by location, one test part says it all. Weighted recall is the accuracy.
 PLAIN_HEADLINES = {
     VAL: ("f1_macro",),
     TEST: (
-        *("n", "accuracy", "accuracy_low", "accuracy_high", "precision_macro", "precision_weighted", "recall_weighted"),
+        *("n", "accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "precision_macro", "precision_weighted"),
         *("f1_macro", "f1_macro_low", "f1_macro_high", "majority"),
     ),
 }
@@ -208,10 +209,11 @@ def score_poses(
 ) -> dict[str, pd.DataFrame]:
     """Figures of people's found joints: `parts`, and `classes`, a row for each part and joint. `pictures` have `part`.
 
-    The baseline puts train's mean pose into the boxes found. Raises DataError for a figure that is not finite.
+    The baseline puts train's mean pose into the boxes found. PCKh is missing from a part where no head has a box, which MPII in
+    COCO's form has not. Raises DataError for a figure that is not finite.
     """
     check_predictions(predictions, pictures["sample_id"])
-    true = pose_scores.true_people(samples.people, samples.joints, samples.boxes)
+    true = true_people(samples.people, samples.joints, samples.boxes)
     pose = pose_scores.mean_pose(true[true["sample_id"].isin(train["sample_id"])])
     rows, by_joint = [], []
     for part in SCORED:
@@ -221,11 +223,10 @@ def score_poses(
         found, truth = box_scores.of_pictures(predictions, true, own.index)
         figures, joints = pose_scores.summary(found, truth, pose, own, settings.map_draws, seed_from(seed, part))
         rows.append({"part": part} | figures)
+        require_finite(pd.DataFrame(rows[-1:]))
         by_joint.append(joints.rename(columns={"joint": "label"}).assign(part=part, f1=float("nan")))
-    parts = pd.DataFrame(rows)
-    require_finite(parts)
     classes = pd.concat(by_joint, ignore_index=True)
-    return {"parts": parts, "classes": classes[["part", "label", "n", "pckh", "f1"]]}
+    return {"parts": pd.DataFrame(rows), "classes": classes[["part", "label", "n", "pckh", "f1"]]}
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path, name: str) -> None:
@@ -233,6 +234,12 @@ def write_tables(tables: dict[str, pd.DataFrame], folder: Path, name: str) -> No
     for table, rows in tables.items():
         with new_file(folder / f"{name}.{table}.csv") as temporary:
             rows.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
+
+
+def say_poses(name: str, parts: pd.DataFrame) -> None:
+    for row in parts.to_dict("records"):
+        pckh = f"PCKh {row['pckh']:.3f}" if pd.notna(row.get("pckh")) else "no PCKh, as no head has a box"
+        print(f"{name} {row['part']}: OKS mAP50 {row['map50']:.3f}, {pckh}, n {row['n']}")
 
 
 def say(name: str, parts: pd.DataFrame) -> None:
@@ -253,7 +260,7 @@ def headline(parts: pd.DataFrame) -> dict[str, Any]:
     """The dozen figures that `dvc metrics` shows, by part, and the gap between seen and unseen."""
     by_part = parts.set_index("part")
     by_location = bool({SEEN, UNSEEN} & set(by_part.index))
-    headlines = POSE_HEADLINES if "pckh" in parts else HEADLINES if by_location else PLAIN_HEADLINES
+    headlines = POSE_HEADLINES if "people" in parts else HEADLINES if by_location else PLAIN_HEADLINES
     found: dict[str, Any] = {
         part: {name: by_part.at[part, name].item() for name in names if name in parts and pd.notna(by_part.at[part, name])}
         for part, names in headlines.items()
@@ -320,7 +327,8 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description="score one model's predictions")
     parser.add_argument("--model", required=True, help="the model's key in params.yaml")
-    parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
+    for name, field in EvaluateSettings.model_fields.items():  # as dvc.yaml writes out `evaluate` of params.yaml
+        parser.add_argument(f"--{name}", type=type(field.default), default=field.default)
     parser.add_argument("--trained", type=Path, required=True, help="the model that the train stage left")
     parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
     parser.add_argument("--split", type=Path, required=True, help="a version of the split, a folder")
@@ -329,7 +337,9 @@ def main() -> None:
     parser.add_argument("--answers", type=Path, required=True, help="folder to write")
     parser.add_argument("--metrics", type=Path, required=True, help="folder for <model>.json and its tables")
     args = parser.parse_args()
-    settings = section(args.params, EvaluateSettings, read_params())
+    settings = section(
+        "evaluate", EvaluateSettings, {"evaluate": {name: getattr(args, name) for name in EvaluateSettings.model_fields}}
+    )
     for folder in (args.trained, args.predictions, args.clean, args.split.parent):
         require_manifest(folder)
     samples, lists = read_version(args.split, read_samples(args.clean))
@@ -345,8 +355,7 @@ def main() -> None:
             write_json(out / "chosen.json", {})  # nothing is answered by joints alone
         nothing = {name: pd.DataFrame(columns=columns) for name, columns in NO_ROWS.items()}
         write_tables(tables | nothing, args.metrics, args.model)
-        for row in tables["parts"].to_dict("records"):
-            print(f"{args.model} {row['part']}: OKS mAP50 {row['map50']:.3f}, PCKh {row['pckh']:.3f}, n {row['n']}")
+        say_poses(args.model, tables["parts"])
         return
     chosen = choose(predictions, pictures)
     true = samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]

@@ -2,9 +2,9 @@
 
     python -m stages.export MODEL [MODEL ...] [--out exported] [--pictures FOLDER]
 
-A file takes pictures as its network is shown them, uint8 (batch, height, width, 3) RGB; normalisation is inside. Its metadata
-say how to show a picture, what comes out and what it was trained on. Before a file is kept, ONNX Runtime and PyTorch answer for
-the same pictures: both give the same classes and boxes, or no file is written.
+A file takes pictures as its network is shown them, uint8 (batch, height, width, 3) RGB, or 4 with a heatmap of joints;
+normalisation is inside. Its metadata say how to show a picture, what comes out and what it was trained on. Before a file is
+kept, ONNX Runtime and PyTorch answer for the same pictures: both give the same classes, boxes and joints, or none is written.
 Letters: B pictures of a batch, h and w their sides, C classes, N boxes of a picture, A places or anchors.
 """
 
@@ -30,8 +30,9 @@ from stages import cost, media, trained
 from stages.command import run
 from stages.files import MANIFEST, DataError, new_file, read_json
 from stages.inference import Found, Network
+from stages.people import JOINT_NAMES
 from stages.pictures import RGB, UnreadablePicture, decode
-from stages.predictions import BOX
+from stages.predictions import CLASS, JOINTS
 from stages.views import GREY
 
 SCORE_TOLERANCE, BOX_TOLERANCE_PX = 1e-3, 0.5
@@ -42,9 +43,14 @@ _PROBABILITIES = {"probabilities": "(batch, classes): the probability of each cl
 _OUTPUTS = {  # of each family, in the order in which its module gives them
     "image": _PROBABILITIES,
     "crop": _PROBABILITIES,
+    "heatmap": _PROBABILITIES,
     "yolo": {
         "boxes": "(batch, 4 + classes, places): centre x, centre y, width and height in px of the input, then a score from "
         "0 to 1 for each class; duplicates not yet suppressed"
+    },
+    "pose": {
+        "people": "(batch, 4 + 1 + 3 * joints, places): centre x, centre y, width and height in px of the input, a score from "
+        "0 to 1, then x and y in px and a confidence from 0 to 1 of each joint; duplicates not yet suppressed"
     },
     "efficientdet": {
         "scores": "(batch, anchors, classes): a score from 0 to 1 for each class; duplicates not yet suppressed",
@@ -60,26 +66,38 @@ Outputs = list[NDArray[np.float32]]  # of one batch, as _OUTPUTS names them
 
 @dataclass(frozen=True)
 class Shown:
-    """How any picture is shown to a network: its sides in px are `side_px`, or where it is padded multiples of `stride_px`."""
+    """How any picture is shown to a network: of this size in px, or where it is padded of multiples of `stride_px`."""
 
-    side_px: int
+    width_px: int  # of a padded one the longer side
+    height_px: int
     stride_px: int
     padded: bool
+    channels: int
 
     def __str__(self) -> str:
         if not self.padded:
-            return f"squeezed: both sides resized to {self.side_px} px, whatever the picture's shape, {_RESIZED}"
+            size = f"both sides resized to {self.width_px} px"
+            if self.width_px != self.height_px:
+                size = f"resized to {self.width_px} x {self.height_px} px"
+            return f"squeezed: {size}, whatever the picture's shape, {_RESIZED}"
         return (
-            f"letterboxed: the longer side resized to {self.side_px} px and the other alike, rounded up, {_RESIZED}; then grey "
-            f"({GREY}, {GREY}, {GREY}) added before and after, the same or 1 px less before, up to multiples of "
+            f"letterboxed: the longer side resized to {self.width_px} px and the other alike, rounded up, {_RESIZED}; then "
+            f"grey ({GREY}, {GREY}, {GREY}) added before and after, the same or 1 px less before, up to multiples of "
             f"{self.stride_px} px"
         )
 
 
 def shown(network: Network) -> Shown:
     lowest = network.view(1000, 1)  # a letterboxed one is padded to a single stride
-    height_px, width_px, _ = lowest.show(np.zeros((1, 1000, 3), np.uint8)).shape
-    return Shown(width_px, height_px, padded=lowest.height < height_px)
+    height_px, width_px, channels = lowest.show(np.zeros((1, 1000, 3), np.uint8)).shape
+    return Shown(
+        width_px, height_px, height_px, padded=lowest.height < height_px, channels=channels + (network.stored is not None)
+    )
+
+
+def outputs_of(network: Network) -> dict[str, str]:
+    """What each output of the network is, by its name."""
+    return _OUTPUTS["pose" if network.task == JOINTS else network.card["family"]]
 
 
 def metadata(folder: Path, network: Network) -> dict[str, str]:
@@ -90,9 +108,9 @@ def metadata(folder: Path, network: Network) -> dict[str, str]:
         "key": folder.resolve().name,
         "task": "detection" if _detects(network) else "classification of a picture",
         "classes": json.dumps(network.classes, ensure_ascii=False),
-        "outputs": json.dumps(_OUTPUTS[card["family"]]),
+        "outputs": json.dumps(outputs_of(network)),
         "input": f"uint8 (batch, height, width, 3) RGB, 0 to 255, not normalised; {kind}",
-        "side_px": str(kind.side_px),
+        "side_px": str(kind.width_px),
         "as_built": card["as_built"],
         "weights_sha256": read_json(folder / MANIFEST)["weights.safetensors"]["sha256"],
         "trained_on": card["trained_on"]["data"],
@@ -105,12 +123,24 @@ def metadata(folder: Path, network: Network) -> dict[str, str]:
         values["region"] = (
             f"a square about the box, {network.regions.margin} of its longer side wider on each side, moved into the picture"
         )
+    if network.task == JOINTS:
+        values |= {"task": "detection of people and their joints", "joints": json.dumps(JOINT_NAMES)}
+    if network.stored is not None:
+        values |= {
+            "task": "classification of a picture and a heatmap of people's joints",
+            "input": f"uint8 (batch, height, width, 4) RGB and heatmap, 0 to 255, not normalised; {kind}",
+            "shown": card["inputs"],
+            "heatmaps": json.dumps(card["heatmaps"]),
+            "heatmap": "of two people, the one nearest the picture's centre and the one farthest from that one: the largest "
+            "of the Gaussians round their joints, each 255 times its joint's confidence high; sizes and pose model: `heatmaps`",
+        }
+        del values["side_px"]
     values |= {name: str(value) for name, value in trained.chosen(folder).items()}  # image_threshold, temperature, ...
     return values
 
 
 def _detects(network: Network) -> bool:
-    return network.task == BOX and network.regions is None
+    return network.task != CLASS and network.regions is None
 
 
 def to_onnx(network: Network) -> Any:
@@ -120,11 +150,11 @@ def to_onnx(network: Network) -> Any:
     Ultralytics' head keeps the places of the last picture's shape, and they would become constants.
     """
     kind = shown(network)
-    axes, height_px, width_px = {0: "batch"}, kind.side_px, kind.side_px
+    axes, height_px, width_px = {0: "batch"}, kind.height_px, kind.width_px
     if kind.padded:
         axes |= {1: "height", 2: "width"}
         height_px, width_px = 2 * kind.stride_px, 3 * kind.stride_px  # a side of one stride would be taken for a constant
-    pictures = torch.zeros((2, height_px, width_px, 3), dtype=torch.uint8)
+    pictures = torch.zeros((2, height_px, width_px, kind.channels), dtype=torch.uint8)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -132,7 +162,7 @@ def to_onnx(network: Network) -> Any:
                 (pictures,),
                 dynamo=True,
                 input_names=["pictures"],
-                output_names=list(_OUTPUTS[network.card["family"]]),
+                output_names=list(outputs_of(network)),
                 dynamic_shapes=(axes,),
                 verbose=False,
             )
@@ -211,15 +241,17 @@ def read_pictures(folder: Path) -> list[RGB]:
 
 
 def batches(network: Network, pictures: list[RGB]) -> list[NDArray[np.uint8]]:
-    """Pictures as the network is shown them: the first alone, then batches (B, h, w, 3) of all others of one shape."""
+    """Pictures as the network is shown them: the first alone, then batches (B, h, w, channels) of all others of one shape."""
     first, *others = (network.view(rgb.shape[1], rgb.shape[0]).show(rgb) for rgb in pictures)
+    if network.stored is not None:  # anything will do for a heatmap, but nothing
+        first, *others = (np.dstack([rgb, rgb[..., :1]]) for rgb in (first, *others))
     shapes = dict.fromkeys(rgb.shape for rgb in others)
     return [first[None], *(np.stack([rgb for rgb in others if rgb.shape == shape]) for shape in shapes)]
 
 
 def difference(network: Network, ours: Outputs, theirs: Outputs) -> Difference:
     """Between the outputs for one batch, and between what `finish` makes of them."""
-    (scores, boxes), (their_scores, their_boxes) = _parts(ours), _parts(theirs)
+    (scores, boxes), (their_scores, their_boxes) = _parts(network, ours), _parts(network, theirs)
     found, their_found = _finished(network, ours), _finished(network, theirs)
     same = _same_boxes if _detects(network) else _same_class
     return Difference(
@@ -230,12 +262,16 @@ def difference(network: Network, ours: Outputs, theirs: Outputs) -> Difference:
     )
 
 
-def _parts(outputs: Outputs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scores and boxes, as each family has them."""
+def _parts(network: Network, outputs: Outputs) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores, and what is in px, as each family has them."""
     if len(outputs) == 2:
         return outputs[0], outputs[1]
-    boxes_in_front = 4 if outputs[0].ndim == 3 else 0
-    return outputs[0][:, boxes_in_front:], outputs[0][:, :boxes_in_front]
+    in_px = np.zeros(outputs[0].shape[1], dtype=bool)
+    if outputs[0].ndim == 3:
+        in_px[:4] = True
+    if network.task == JOINTS:
+        in_px[5:] = np.arange(len(in_px) - 5) % 3 != 2  # x, y, confidence of each
+    return outputs[0][:, ~in_px], outputs[0][:, in_px]
 
 
 def _finished(network: Network, outputs: Outputs) -> list[Found]:
@@ -252,15 +288,20 @@ def _same_class(_network: Network, ours: Found, theirs: Found) -> bool:
 
 
 def _same_boxes(network: Network, ours: Found, theirs: Found) -> bool:
-    """Whether each box (N, 6) has its like among the others', both ways. The two may end at other boxes of almost one score."""
+    """Whether each box (N, 6) or person (N, 6 + 48) has its like among the others', both ways.
+
+    The two may end at other boxes of almost one score.
+    """
     settings = network.card["settings"]
     floor = max(network.floor, settings["score_floor"])
+    joints = (ours.shape[1] - 6) // 3
+    allowed = [*[BOX_TOLERANCE_PX] * 4, SCORE_TOLERANCE, 0, *[BOX_TOLERANCE_PX, BOX_TOLERANCE_PX, SCORE_TOLERANCE] * joints]
 
     def all_there(these: Found, those: Found) -> bool:
         full = len(those) == settings["max_boxes"]
         ends_at = (those[:, 4].min() if full else floor) + SCORE_TOLERANCE
-        apart = np.abs(these[:, None] - those[None])  # (N, N, 6)
-        alike = (apart <= [*[BOX_TOLERANCE_PX] * 4, SCORE_TOLERANCE, 0]).all(axis=2).any(axis=1)
+        apart = np.abs(these[:, None] - those[None])  # (N, N, 6) or (N, N, 6 + 48)
+        alike = (apart <= allowed).all(axis=2).any(axis=1)
         return bool((alike | (these[:, 4] <= ends_at)).all())
 
     return all_there(ours, theirs) and all_there(theirs, ours)
@@ -332,7 +373,6 @@ def main() -> None:
     for folder in folders:
         network = trained.load(folder)
         name = folder.resolve().name
-        trained.refuse_people(name, network, "as ONNX")
         done = export(network, args.out / f"{name}.onnx", metadata(folder, network), pictures)
         apart = done.difference
         print(

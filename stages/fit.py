@@ -62,14 +62,30 @@ def one_cycle(step: int, warmup: int, total: int) -> float:
 
 def optimizers(trainer: lightning.Trainer, network: nn.Module, settings: FitSettings) -> Any:
     """What a module's `configure_optimizers` returns: AdamW and the one-cycle schedule."""
-    # Biases, norms and other vectors are not decayed, as timm's trainers have it.
+    cycle = whole_cycle(settings, int(trainer.estimated_stepping_batches))
+    return scheduled(parameter_groups(network, settings.weight_decay), settings.learning_rate, [cycle, cycle])
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """What is decayed, and biases, norms and other vectors, which are not, as timm's trainers have it."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
-    total = int(trainer.estimated_stepping_batches)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def whole_cycle(settings: FitSettings, total: int) -> Callable[[int], float]:
+    """The one-cycle schedule over `total` steps: step -> share of the highest learning rate."""
     warmup = max(1, round(settings.warmup_share * total))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, warmup, total))
+    return lambda step: one_cycle(step, warmup, total)
+
+
+def scheduled(groups: list[dict[str, Any]], learning_rate: float, shares: list[Callable[[int], float]]) -> Any:
+    """AdamW and, for each of its groups of parameters, the share of its learning rate at each step.
+
+    A group's learning rate is its own `lr`, or `learning_rate`.
+    """
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -88,7 +104,7 @@ def require_finite(loss: Tensor, module: lightning.LightningModule, batch: int, 
         return
     message = None
     if not finite:
-        rate = module.trainer.optimizers[0].param_groups[0]["lr"]
+        rate = max(group["lr"] for group in module.trainer.optimizers[0].param_groups)
         message = (
             f"the training loss is {loss.item()} at epoch {module.current_epoch}, step {module.global_step}, batch {batch} "
             f"(pictures {pictures()[:4]}, ...), learning rate {rate:.3g}. Nothing was saved from it; lower learning_rate"
@@ -140,7 +156,7 @@ class Keeper(Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         # The first process's figures, so that all of them find the same epoch best and stop together.
         figures = trainer.strategy.broadcast({name: float(value) for name, value in trainer.callback_metrics.items()})
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         self.rows.append({"epoch": trainer.current_epoch, **figures, "learning_rate": rate})
         self.seconds += time.perf_counter() - self.started
         if figures["val_loss"] < self.best:  # never true of NaN

@@ -31,10 +31,19 @@ from stages.files import DataError, new_folder, require_manifest, seed_from, sha
 from stages.geometry import Boxes
 from stages.isolation import Wanted
 from stages.pictures import Inspected, inspect, read_picture
-from stages.samples import BOX_COLUMNS, EMPTY, PARTS_CSV, TRAIN, VAL, check_tables, of_part, read_samples, read_version
+from stages.samples import (
+    BOX_COLUMNS,
+    EMPTY,
+    PARTS_CSV,
+    PICTURES,
+    TRAIN,
+    VAL,
+    of_part,
+    read_samples,
+    read_version,
+    write_version,
+)
 from stages.settings import Record, read_params, section
-
-PICTURES = "pictures"
 
 
 class HardenSettings(Record):
@@ -228,26 +237,6 @@ def make_all(
     if workers == 1 or len(jobs) < 64:
         return [make(job) for job in jobs]
     return process_map(make, jobs, max_workers=workers, chunksize=4, desc="isolated", unit="", disable=None, leave=False)
-
-
-def write_version(
-    folder: Path, base_parts: bytes, pictures: pd.DataFrame, boxes: pd.DataFrame, taken: pd.Series
-) -> dict[str, Any]:
-    """`parts.csv`: the base's own bytes, then the added ids as train; the tables of the added pictures; and their counts.
-
-    Raises DataError where an added id is already `taken` by another picture.
-    """
-    if clash := sorted(set(pictures["sample_id"]) & set(taken)):
-        raise DataError(f"{folder.name}: the id {clash[0]} is wanted for a copy, but a picture has it. Rename that picture")
-    pictures, boxes = check_tables(pictures, boxes)
-    folder.mkdir(exist_ok=True)
-    rows = pd.DataFrame({"sample_id": pictures["sample_id"], "part": TRAIN})
-    lines = rows.to_csv(index=False, header=False, lineterminator="\n")
-    (folder / PARTS_CSV).write_bytes(base_parts + lines.encode())
-    pictures.to_parquet(folder / "samples.parquet", index=False)
-    boxes.to_parquet(folder / "boxes.parquet", index=False)
-    by_class = pictures["label"].value_counts().sort_index()
-    return {"added": len(pictures), "boxes": len(boxes), "classes": {str(name): int(n) for name, n in by_class.items()}}
 
 
 def main() -> None:

@@ -29,6 +29,8 @@ class LoadSettings(Record):
     flip: bool = False  # in training: mirror left and right, every other time
     zoom: float = Field(1.0, ge=1)  # in training: zoom in by 1 to this factor, about a random point
     rotate_deg: float = Field(0, ge=0)  # in training: turn by up to this, either way
+    shear_deg: float = Field(0, ge=0, lt=90)  # in training: lean by up to this, either way
+    shift: float = Field(0, ge=0, lt=1)  # in training: move by up to this share of the side, either way, on both axes
     light: float = Field(0, ge=0, lt=1)  # in training: change brightness and contrast by up to this share
     cache_gb: float = Field(2.0, ge=0)  # decoded pictures are kept in memory when they all fit in this
     workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
@@ -36,6 +38,8 @@ class LoadSettings(Record):
 
 class Pictures(Dataset[tuple[Tensor, int, int]]):
     """Item (epoch, i) -> (uint8 (P, P, 3) RGB, class index, i). A file that changed since `clean` is refused by its sha256.
+
+    (epoch, i, n) is the same picture once more in that epoch, for the n-th time, and augmented anew.
 
     Where the table has box columns, an item is what lies in the row's box, not the whole picture.
     """
@@ -64,11 +68,11 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
-        epoch, i = key
+    def __getitem__(self, key: tuple[int, ...]) -> tuple[Tensor, int, int]:
+        epoch, i, *again = key
         rgb = self.picture(i)
         if self.training:
-            rgb, _ = augmented(rgb, self.settings, np.random.default_rng(seed_from(self.seed, epoch, self.ids[i])))
+            rgb, _ = augmented(rgb, self.settings, np.random.default_rng(seed_from(self.seed, epoch, self.ids[i], *again)))
         return torch.from_numpy(rgb), self.targets[i], i
 
     def picture(self, i: int) -> RGB:
@@ -89,20 +93,21 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
 
 
 def augmented(rgb: RGB, settings: LoadSettings, rng: np.random.Generator) -> tuple[RGB, NDArray[np.float64]]:
-    """(P, P, 3) -> (P, P, 3) by one affine warp (mirror, zoom, turn) and a change of light, and the warp's matrix.
+    """(P, P, 3) -> (P, P, 3) by one affine warp (mirror, zoom, turn, lean, move) and a change of light, and the warp's matrix.
 
     The matrix (2, 3) takes a point (x, y, 1) of the picture, pixel centres at whole numbers, to where it is now.
     """
     side = rgb.shape[0]
     flip = settings.flip and rng.random() < 0.5
     zoom, angle = rng.uniform(1, settings.zoom), np.deg2rad(rng.uniform(-1, 1) * settings.rotate_deg)
-    shift = rng.uniform(-1, 1, 2) * (zoom - 1) / 2 * side
+    inside = rng.uniform(-1, 1, 2) * (zoom - 1) / 2 * side  # a zoom alone shows nothing beyond the edges
     gain, bias = rng.uniform(-1, 1, 2) * settings.light
+    lean, moved = np.tan(np.deg2rad(rng.uniform(-1, 1) * settings.shear_deg)), rng.uniform(-1, 1, 2) * settings.shift * side
     matrix = np.eye(2, 3)
-    if zoom != 1 or angle:
+    if zoom != 1 or angle or lean or moved.any():
         cos, sin, centre = zoom * np.cos(angle), zoom * np.sin(angle), (side - 1) / 2
-        matrix[:, :2] = [[cos, -sin], [sin, cos]]
-        matrix[:, 2] = centre - matrix[:, :2] @ [centre, centre] + shift
+        matrix[:, :2] = [[cos, lean * cos - sin], [sin, lean * sin + cos]]
+        matrix[:, 2] = centre - matrix[:, :2] @ [centre, centre] + inside + moved
         rgb = cv2.warpAffine(rgb, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     if flip:
         rgb = np.ascontiguousarray(rgb[:, ::-1])
@@ -131,11 +136,15 @@ def own(order: np.ndarray) -> np.ndarray:
     return np.resize(order, own_size(len(order)) * together)[process::together]
 
 
-class Shuffled(Sampler[tuple[int, int]]):
-    """(epoch, i) for each item of this process, in an order that the seed and the epoch decide. Lightning calls `set_epoch`."""
+class Shuffled(Sampler[tuple[int, ...]]):
+    """(epoch, i) for each item of this process, in an order that the seed and the epoch decide. Lightning calls `set_epoch`.
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size, self.seed, self.epoch = size, seed, 0
+    With `chances`, each item's to be drawn, an epoch is as many items drawn with replacement; the n-th time that one comes
+    again it is (epoch, i, n).
+    """
+
+    def __init__(self, size: int, seed: int, chances: NDArray[np.float64] | None = None) -> None:
+        self.size, self.seed, self.epoch, self.chances = size, seed, 0, chances
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -143,9 +152,13 @@ class Shuffled(Sampler[tuple[int, int]]):
     def __len__(self) -> int:
         return own_size(self.size)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng(seed_from(self.seed, "order", self.epoch)).permutation(self.size)
-        return ((self.epoch, int(i)) for i in own(order))
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        rng = np.random.default_rng(seed_from(self.seed, "order", self.epoch))
+        if self.chances is None:
+            return ((self.epoch, int(i)) for i in own(rng.permutation(self.size)))
+        order = rng.choice(self.size, self.size, p=self.chances)
+        again = pd.Series(order).groupby(order).cumcount().to_numpy()
+        return ((self.epoch, int(order[k]), *([int(again[k])] if again[k] else [])) for k in own(np.arange(self.size)))
 
 
 class InOrder(Sampler[tuple[int, int]]):
@@ -178,12 +191,14 @@ class Batches(BatchSampler):
         return super().__iter__()
 
 
-def loader(pictures: Pictures, batch_size: int, shuffle_seed: int | None = None) -> DataLoader[Any]:
+def loader(
+    pictures: Pictures, batch_size: int, shuffle_seed: int | None = None, chances: NDArray[np.float64] | None = None
+) -> DataLoader[Any]:
     """Batches of (uint8 (B, P, P, 3), class index (B,), item (B,)); shuffled when a seed is given, else in order.
 
     Where several processes train, each gets its own share of the pictures, in batches of `batch_size`.
     """
-    sampler = InOrder(len(pictures)) if shuffle_seed is None else Shuffled(len(pictures), shuffle_seed)
+    sampler = InOrder(len(pictures)) if shuffle_seed is None else Shuffled(len(pictures), shuffle_seed, chances)
     workers = loader_workers(pictures.settings.workers)
     return DataLoader(
         pictures,

@@ -6,8 +6,10 @@
 Joints and their order are those of MPII Human Pose (Andriluka et al., CVPR 2014).
 """
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
 from stages.files import DataError
@@ -23,7 +25,7 @@ BONES = ((0, 1), (1, 2), (2, 6), (6, 3), (3, 4), (4, 5), (6, 7), (7, 8), (8, 9),
 ABSENT, OCCLUDED, VISIBLE = 0, 1, 2  # Ultralytics' and COCO's numbers; MPII's own are 0 for occluded and 1 for visible
 PERSON = "person"  # the class of a person's box
 HEAD_COLUMNS = ["head_x_min_px", "head_y_min_px", "head_x_max_px", "head_y_max_px"]
-_KEY = ["sample_id", "person"]
+KEY = ["sample_id", "person"]
 
 PEOPLE = pa.DataFrameSchema(
     {
@@ -34,7 +36,7 @@ PEOPLE = pa.DataFrameSchema(
         "centre_x_px": pa.Column(float, nullable=True),
         "centre_y_px": pa.Column(float, nullable=True),
     },
-    unique=_KEY,
+    unique=KEY,
     strict=True,
 )
 JOINTS = pa.DataFrameSchema(
@@ -51,9 +53,9 @@ JOINTS = pa.DataFrameSchema(
             lambda rows: (rows["visible"] != ABSENT) | ((rows["x_px"] == 0) & (rows["y_px"] == 0)),
             error="an absent joint with a place",
         ),
-        pa.Check(lambda rows: rows.groupby(_KEY)["joint"].transform("size") == 16, error="a person without 16 joints"),
+        pa.Check(lambda rows: rows.groupby(KEY)["joint"].transform("size") == 16, error="a person without 16 joints"),
     ],
-    unique=[*_KEY, "joint"],
+    unique=[*KEY, "joint"],
     strict=True,
 )
 
@@ -65,8 +67,8 @@ def check_people(people: pd.DataFrame, joints: pd.DataFrame) -> tuple[pd.DataFra
     except SchemaErrors as error:
         cases = error.failure_cases[["column", "check", "index", "failure_case"]].head(5)
         raise DataError(f"the tables of people break their own rules:\n{cases.to_string(index=False)}") from None
-    if len(joints) != 16 * len(people) or not joints[_KEY].drop_duplicates().merge(people[_KEY]).shape[0] == len(people):
-        raise DataError(f"{len(people)} people, but joints of {joints[_KEY].drop_duplicates().shape[0]}")
+    if len(joints) != 16 * len(people) or not joints[KEY].drop_duplicates().merge(people[KEY]).shape[0] == len(people):
+        raise DataError(f"{len(people)} people, but joints of {joints[KEY].drop_duplicates().shape[0]}")
     return people, joints
 
 
@@ -77,3 +79,9 @@ def no_people() -> tuple[pd.DataFrame, pd.DataFrame]:
         for schema in (PEOPLE, JOINTS)
     ]
     return empty[0], empty[1]
+
+
+def points(people: pd.DataFrame) -> NDArray[np.float64]:
+    """The joints of found or true people: (N, 16, 3), x and y in px, confidence or visibility."""
+    flat = np.stack(people["joints"].tolist()) if len(people) else np.zeros((0, 3 * len(JOINT_NAMES)))
+    return flat.astype(float).reshape(-1, len(JOINT_NAMES), 3)

@@ -17,15 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from safetensors import safe_open
 
 from stages import scores
 from stages.files import new_folder, read_json, require_manifest, seed_from, sha256_file
 from stages.joints import NEGATIVE, NOT_A_NUMBER, OUT_OF_BOUNDS, has_place
-from stages.people import ABSENT, BONES, HEAD_TOP, JOINT_NAMES, L_ANKLE, R_ANKLE
+from stages.people import ABSENT, BONES, HEAD_TOP, JOINT_NAMES, L_ANKLE, R_ANKLE, points
 from stages.pictures import RGB, UnreadablePicture, decode, read_picture, resize
-from stages.pose_scores import points, true_people
 from stages.predictions import TABLE
-from stages.samples import BOX_COLUMNS, EMPTY, TEST, TRAIN, VAL, Samples, of_part, read_version
+from stages.samples import BOX_COLUMNS, EMPTY, TEST, TRAIN, VAL, Samples, of_part, read_version, true_people
+from stages.shards import INDEX, SHARDS
 from stages.sources import finder, scan
 
 matplotlib.use("Agg")
@@ -37,6 +38,7 @@ DRAWS = 1000  # bootstrap resamples of a comparison
 LEAST_SCORE = 0.25  # people and joints found that are less sure are not drawn, unless a heatmap is of them
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73")  # Okabe and Ito's: told apart with every colour vision
 OTHERS = "#DDDDDD"
+GLOW, GLOW_RGB = 0.8, np.array([255, 255, 0])  # how far a heatmap hides the picture where it is strongest, and its colour
 REFERENCE, PERFECT, POSE = "rgb-heatmap", "truth-heatmap", "pose"  # models, after the data set's name; one is told the truth
 
 # The document's rules in its order, and what follows from them: name in counts.json, what it concerns, what it says.
@@ -117,6 +119,13 @@ def drawn(rgb: RGB, people: list[Person], numbered: bool = False) -> Image.Image
             x, y = place.clip(0)
             pen.text((x, y), text, "white", ImageFont.load_default(size_px), stroke_width=1, stroke_fill="black")
     return image
+
+
+def tinted(rgb: RGB, heatmap: NDArray[np.uint8]) -> RGB:
+    """A picture (h, w, 3) with a heatmap (H, W) of it glowing in it, at the picture's size."""
+    height_px, width_px = rgb.shape[:2]
+    glow = np.asarray(Image.fromarray(heatmap).resize((width_px, height_px)))[..., None] / 255
+    return (rgb * (1 - GLOW * glow) + GLOW_RGB * (GLOW * glow)).round().astype(np.uint8)
 
 
 class Album:
@@ -219,14 +228,15 @@ def categories(album: Album) -> list[dict[str, str]]:
 
 
 def chosen_people(album: Album, heatmaps: Path, predictions: Path) -> list[dict[str, str]]:
-    """Pictures of the test part with everybody found, and which two their heatmap is of; nothing where a folder is missing.
+    """Pictures of the test part with everybody found, their heatmap as it is stored, and which two people it is of; nothing
+    where a folder is missing.
 
     A few for each number of people found. Who was chosen, and the joints that were stamped, stand in the heatmaps' index.
     """
-    if not ((heatmaps / "index.parquet").is_file() and predictions.is_dir()):
+    if not ((heatmaps / INDEX).is_file() and predictions.is_dir()):
         return []
     require_manifest(predictions)
-    index = pd.read_parquet(heatmaps / "index.parquet").set_index("sample_id")
+    index = pd.read_parquet(heatmaps / INDEX).set_index("sample_id")
     found = pd.read_parquet(predictions / TABLE)
     both = index[(index["part"] == TEST) & index.index.isin(found["sample_id"])]
     found = found[(found["label"] != EMPTY) & (found["score"] >= LEAST_SCORE)]
@@ -241,7 +251,9 @@ def chosen_people(album: Album, heatmaps: Path, predictions: Path) -> list[dict[
         people = [person._replace(joints=person.joints * (person.joints[:, 2:] >= LEAST_SCORE)) for person in others + two]
         rgb = album.rgb(str(name))
         assert rgb is not None
-        shown.append(album.add(rgb, people, f"{known['label']}, {number} found: {name}"))
+        with safe_open(heatmaps / SHARDS / known["shard"], "np") as shard:
+            heatmap = shard.get_slice("rgb_heatmap")[int(known["row"])][..., 3]
+        shown.append(album.add(tinted(rgb, heatmap), people, f"{known['label']}, {number} found: {name}"))
     return shown
 
 
@@ -327,7 +339,8 @@ def poses(models: dict[str, dict[str, Any]], metrics: Path, label: str, out: Pat
     by_joint: dict[str, Any] = {}
     curves: dict[str, str] = {}
     for name in models:
-        by_joint[name] = of_test(metrics, name, "classes").set_index("label")[["n", "pckh"]].to_dict("index")
+        joints = of_test(metrics, name, "classes").set_index("label")[["n", "pckh"]]
+        by_joint[name] = {joint: row.dropna().to_dict() for joint, row in joints.iterrows()}
         curve = pd.read_csv(metrics / f"{name}.curve.csv")
         curves[name] = f"pose-{len(curves)}.svg"
         chart_pose_loss(curve, _plain(f"{name} ({label})"), out / curves[name])

@@ -1,7 +1,8 @@
 """Metrics of people's found joints against true ones.
 
-`found` is a predictions table of task `joints` (stages/predictions.py), `true` comes from `true_people`. Every function scores
-all the rows that it is given: `box_scores.of_pictures` comes first. At most MAX_BOXES people of a picture count, its surest.
+`found` is a predictions table of task `joints` (stages/predictions.py), `true` comes from `true_people` (stages/samples.py).
+Every function scores all the rows that it is given: `box_scores.of_pictures` comes first. At most MAX_BOXES people of a picture
+count, its surest.
 Letters: N found people, P true people, H annotated joints, G sequences, R bootstrap draws.
 
 OKS mAP says how well people and joints are found together, over all scores. It is Ultralytics' own: the same spread for each
@@ -11,7 +12,9 @@ in COCO. Its figures do not compare with those of COCO.
 PCKh@0.5 (Andriluka et al., CVPR 2014) is the share of annotated joints, occluded ones too, that are found within half a head
 size: 0.3 of the head box's diagonal. A true person is given the surest found one with a box IoU of 0.5 or more, each found one
 once: by boxes, so that how well joints are placed has no say in who is compared with whom. The joints of a person whom nobody
-found are wrong; people found over nobody cost nothing, mAP counts those. MPII's own evaluation is told where each person is.
+found are wrong; people found over nobody cost nothing, mAP counts those, and so does one who was found with hardly any
+confidence: every row counts, while heatmaps and `stages.predict` leave out whom the network is less than 0.25 sure of.
+MPII's own evaluation is told where each person is.
 """
 
 import numpy as np
@@ -20,9 +23,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from stages import geometry
-from stages.box_scores import IOUS, MAX_BOXES, RECALLS, _take, average_precision, surest
+from stages.box_scores import IOUS, MAX_BOXES, RECALLS, average_precision, surest, take
 from stages.files import DataError
-from stages.people import ABSENT, HEAD_COLUMNS, JOINT_NAMES, PERSON
+from stages.people import ABSENT, HEAD_COLUMNS, JOINT_NAMES, KEY, PERSON, points
 from stages.samples import BOX_COLUMNS, EMPTY
 from stages.scores import interval
 
@@ -31,31 +34,8 @@ AREA_OF_BOX = 0.53  # Ultralytics', from https://github.com/jin-s13/xtcocoapi
 HEAD_OF_DIAGONAL = 0.6  # SC_BIAS of MPII's own evaluation
 PCKH_AT = 0.5  # of the head size
 _NUMBERS = 3 * len(JOINT_NAMES)  # of one person
-_KEY = ["sample_id", "person"]
 
 Floats = NDArray[np.float64]
-
-
-def true_people(people: pd.DataFrame, joints: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
-    """A row for each person: sample_id, person, label, BOX_COLUMNS, HEAD_COLUMNS, joints (x_px, y_px, visible of each).
-
-    The tables are those of `data/boxes/<dataset>/`: a picture's boxes are those of its people, in the same order.
-    Raises DataError where a picture has other people than boxes.
-    """
-    place = [table.groupby("sample_id").cumcount() for table in (people, boxes)]
-    table = people.assign(place=place[0]).merge(boxes.assign(place=place[1]), on=["sample_id", "place"], how="outer")
-    if len(wrong := table[table[["person", "label"]].isna().any(axis=1)]):
-        raise DataError(f"{wrong['sample_id'].iloc[0]}: not one box for each person. Run `dvc repro`")
-    points = joints.sort_values([*_KEY, "joint"])[["x_px", "y_px", "visible"]].to_numpy(dtype=float)
-    table = table.astype({"person": int}).sort_values(_KEY, ignore_index=True)
-    table["joints"] = list(points.reshape(len(table), _NUMBERS))
-    return table[[*_KEY, "label", *BOX_COLUMNS, *HEAD_COLUMNS, "joints"]]
-
-
-def points(people: pd.DataFrame) -> Floats:
-    """The joints of found or true people: (N, 16, 3), x and y in px, confidence or visibility."""
-    flat = np.stack(people["joints"].tolist()) if len(people) else np.zeros((0, _NUMBERS))
-    return flat.astype(float).reshape(-1, len(JOINT_NAMES), 3)
 
 
 # OKS -----------------------------------------------------------------------------------------------------------------
@@ -151,13 +131,13 @@ def joint_errors(found: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
     `error` is the distance in head sizes to the joint of the person found there, infinite where nobody was.
     """
     people = surest(found)
-    taken = _take(people, true, ["sample_id"], 0.5)
+    taken = take(people, true, ["sample_id"], 0.5)
     there = np.full((len(true), len(JOINT_NAMES), 2), np.inf)
     there[taken[taken >= 0]] = points(people)[taken >= 0, :, :2]
     actual, size = points(true), head_sizes(true)
     chosen, joint = np.nonzero((actual[..., 2] != ABSENT) & (size > 0)[:, None])
     error = np.linalg.norm(there - actual[..., :2], axis=-1)[chosen, joint] / size[chosen]
-    return true[_KEY].iloc[chosen].reset_index(drop=True).assign(joint=joint, error=error)
+    return true[KEY].iloc[chosen].reset_index(drop=True).assign(joint=joint, error=error)
 
 
 def pckh(errors: pd.DataFrame, at: float = PCKH_AT) -> float:

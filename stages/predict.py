@@ -31,11 +31,11 @@ from stages.command import run as run_command
 from stages.entries import CANNOT_BE_READ, Looker, entries
 from stages.files import DataError, sha256_file
 from stages.formats import camtrap_dp, coco_camera_traps, megadetector, timelapse
-from stages.inference import Network, threads
+from stages.inference import threads
 from stages.journal import Journal
 from stages.megadetector import Detections
 from stages.pictures import RGB, UnreadablePicture
-from stages.predictions import BOX, CLASS
+from stages.predictions import BOX, CLASS, JOINTS
 from stages.results import ANIMAL, PERSON, VEHICLE, Result, Run, kind_of
 from stages.samples import EMPTY
 from stages.summary import Summary, printable
@@ -53,13 +53,15 @@ Finds out what is on photos and videos with a trained model, and writes tables t
   python -m stages.predict camera_trap-yolov5m-class /media/card
   python -m stages.predict camera_trap-yolov5m-class /media/card --sequence-gap 60 --annotated
   python -m stages.predict camera_trap-crop-efficientnet-class /media/card --boxes megadetector.json
+  python -m stages.predict activity-pose photos --annotated          people and their joints
+  python -m stages.predict activity-rgb-heatmap photos --annotated   and what they do
 
 In the folder OUT:
   predictions.csv     a row for each file, as Timelapse imports it: what it shows, how sure, whether to look at it
   megadetector.json   the MegaDetector batch format: for Timelapse, AddaxAI and others
   coco.json           COCO Camera Traps
   camtrap_dp/         Camtrap DP media and observations, with --utc-offset
-  annotated/          copies with boxes drawn, with --annotated
+  annotated/          copies with boxes, skeletons and the heatmap drawn, with --annotated
   scores/             how often it was right, with --labels
   journal.jsonl       what the model said of each file so far
 
@@ -81,13 +83,14 @@ def allowed_species(given: str | None, classes: tuple[str, ...]) -> frozenset[st
     return species
 
 
-def settle_threads(network: Network) -> None:
+def settle_threads(looker: Looker) -> None:
     """As many threads as make the network quickest on this machine: one, or one a core. A GPU is left alone."""
+    network = looker.detector if looker.detector and looker.heatmaps else looker.network  # joints cost more than activities
     cores = threads()
     if torch.cuda.is_available() or cores == 1:
         return
-    view = network.view(4, 3)
-    batch = view.show(np.zeros((3, 4, 3), np.uint8))[None]
+    picture = network.view(4, 3).show(np.zeros((3, 4, 3), np.uint8))
+    batch = (np.dstack([picture, picture[..., :1]]) if network.stored else picture)[None]
     seconds = {}
     for count in (cores, 1):
         torch.set_num_threads(count)
@@ -117,7 +120,7 @@ def look(journal: Journal, looker: Looker, found: media.Found, earlier: Known) -
     files = found.files
     left = [file for file in files if earlier.get(file.path) != (file.bytes, file.mtime_ns)]
     if left:
-        settle_threads(looker.network)
+        settle_threads(looker)
     bar = tqdm(total=len(files), initial=len(files) - len(left), desc="files", unit="", disable=None, smoothing=0.1)
     with bar:
         for entry in entries(looker, found.root, left):
@@ -214,7 +217,9 @@ def parser() -> argparse.ArgumentParser:
     options = parser.add_argument_group("what is looked at").add_argument
     options("--fps", type=_positive, default=1.0, help="frames to look at in each second of a video (1)")
     options("--boxes", type=Path, metavar="JSON", help="MegaDetector results: their boxes are classified (crop models)")
-    options("--detector", metavar="MODEL", help="what finds the boxes (crop models; the one it was trained behind)")
+    options(
+        "--detector", metavar="MODEL", help="what finds the boxes or joints (crop and heatmap models; the one trained behind)"
+    )
     default = BATCH_SIZE_GPU if torch.cuda.is_available() else BATCH_SIZE
     options(
         "--batch-size", type=int, default=default, help=f"pictures shown at a time ({BATCH_SIZE}; {BATCH_SIZE_GPU} on a GPU)"
@@ -226,7 +231,7 @@ def parser() -> argparse.ArgumentParser:
     options("--sequence-gap", type=_positive, metavar="S", help="photos of a folder up to S seconds apart show one event")
     options("--sequences", type=Path, metavar="FILE", help="which show one event: CSV (path, sequence) or COCO Camera Traps")
     options = parser.add_argument_group("what else is written").add_argument
-    options("--annotated", action="store_true", help="copies with the boxes drawn in, in OUT/annotated")
+    options("--annotated", action="store_true", help="copies with what was found drawn in, in OUT/annotated")
     options("--separate", type=Path, metavar="FOLDER", help="copies in FOLDER/person, vehicle, animal, empty, review, failed")
     options("--utc-offset", type=_utc_offset, metavar="+HH:MM", help="the cameras' time zone: Camtrap DP too, which wants one")
     options("--labels", type=Path, metavar="FILE", help="what they show, CSV (path, label) or COCO Camera Traps: scored")
@@ -290,14 +295,20 @@ class Spooled:
 
 
 def score_floor(model: Model, threshold: float | None) -> float:
-    """Boxes less sure are not written down: a share of the threshold that validation chose, whatever --threshold says."""
-    floor = _KEPT_SHARE * trained.chosen(model.folder).get("image_threshold", _USUAL_THRESHOLD)
+    """Boxes less sure are not written down: a share of the threshold that validation chose, whatever --threshold says.
+
+    Heatmaps are made of people who are as sure as in training.
+    """
+    if model.heatmaps is not None:
+        return model.heatmaps.score_floor
+    usual = trained.PEOPLE_THRESHOLD if model.network.task == JOINTS else _USUAL_THRESHOLD
+    floor = _KEPT_SHARE * trained.chosen(model.folder).get("image_threshold", usual)
     if threshold is not None and threshold < 2 * floor:  # people count from half a threshold on
         raise DataError(f"--threshold {threshold}: boxes below {floor:.4g} are not written down: give {2 * floor:.4g} or more")
     return floor
 
 
-def described(model: Model, found: media.Found, given: list[Path], task: str, threshold: float, further: list[str]) -> Run:
+def described(model: Model, found: media.Found, given: list[Path], threshold: float, further: list[str]) -> Run:
     """What this run is, for all that is written. `further` are classes that a file may be given beside the network's own."""
     card = model.network.card
     return Run(
@@ -306,12 +317,14 @@ def described(model: Model, found: media.Found, given: list[Path], task: str, th
         as_built=card["as_built"],
         sha256=model.sha256,
         data=card["trained_on"]["data"],
-        classes=(*model.network.classes, *further, *([EMPTY] if task == BOX else [])),
-        finds_boxes=task == BOX,
+        classes=(*model.network.classes, *further, *([EMPTY] if model.finds_boxes else [])),
+        finds_boxes=model.finds_boxes or model.detector is not None,
         threshold=threshold,
         finished_at=datetime.now(UTC),
         searched=tuple(path.absolute() if path.is_dir() else path.absolute().parent for path in given),
         boxes_from=model.boxes_from,
+        finds_joints=JOINTS in {network.task for network in (model.network, model.detector) if network},
+        heatmaps=model.heatmaps if model.detector else None,
     )
 
 
@@ -335,17 +348,21 @@ def main() -> None:
     # What can be wrong is found out before hours of work.
     model = trained.open_model(args.model, args.detector, args.boxes)
     network, chosen, floor = model.network, trained.chosen_for(model, args.threshold), score_floor(model, args.threshold)
-    task = CLASS if network.task == CLASS and network.regions is None else BOX
-    rules = Rules(task, network.classes, chosen, args.review_below, allowed_species(args.species, network.classes))
+    of_people = network.task == JOINTS or model.heatmaps is not None
+    if args.species and of_people:
+        raise DataError(f"--species is for models of animals; {model.key} is one of people")
+    species = allowed_species(args.species, network.classes)
+    task = BOX if model.finds_boxes else CLASS
+    rules = Rules(task, network.classes, chosen, args.review_below, species, of_people=model.heatmaps is not None)
     found = media.find(args.paths)
     labels = own_labels.read(args.labels, found.files, found.root) if args.labels else None
     listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
     events = sequences_of_list(args.sequences, found.files) if args.sequences else None
-    looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed)
+    looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed, model.heatmaps)
     further = [label for label in looker.found_as if kind_of(label) in (PERSON, VEHICLE)]
     further += [ANIMAL] if rules.species is not None and ANIMAL not in network.classes else []
-    threshold = chosen.get("box_threshold", chosen.get("image_threshold", 0.0))
-    run = described(model, found, args.paths, task, threshold, further)
+    least = floor if model.heatmaps and model.detector else 0.0
+    run = described(model, found, args.paths, chosen.get("box_threshold", chosen.get("image_threshold", least)), further)
     out = args.out or Path("predictions") / model.key / found.root.name
     require_outside(out, run)
     if args.separate:

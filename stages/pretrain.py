@@ -2,7 +2,8 @@
 
 It draws an embedded data set from another seed, so other pictures than any model is scored on. Of camera traps every box gets
 the one label `animal`: where something is can be learned from it, which species is not. Of people it learns their joints, as
-published pose networks have. A profile that starts from published weights pretrains nothing, and the folder says so.
+published pose networks have; of objects, ImageNet's stand-in, which they are. A profile that starts from published weights
+pretrains nothing, and the folder says so.
 """
 
 import argparse
@@ -18,16 +19,19 @@ from stages.clean import CleanSettings, clean_all
 from stages.command import run
 from stages.datasets import adapter
 from stages.files import new_folder, seed_from, write_json
+from stages.fingerprint import code_in_use, key_of, versions
 from stages.networks import family
 from stages.people import PERSON
 from stages.samples import EMPTY, TRAIN, VAL, Samples
 from stages.settings import Record, read_params, section
 from stages.sources import scan
 from stages.split import by_class
-from stages.train import code_in_use, key_of, make_job, versions
+from stages.train import make_job
 
 ANIMAL = "animal"
-ADAPTERS = {"camera_trap": "caltech_camera_traps", "activity": "mpii"}  # what can be drawn, and how it is read
+# What can be drawn, and how it is read.
+ADAPTERS = {"camera_trap": "caltech_camera_traps", "activity": "mpii", "objects": "folders"}
+LABELS = {"camera_trap": ANIMAL, "activity": PERSON}  # the one class that all is made; objects keep theirs
 
 
 class PretrainSettings(Record):
@@ -42,7 +46,7 @@ def renderer(name: str) -> Any:
 
 
 def drawn(name: str, settings: Record, seed: int, folder: Path) -> Samples:
-    """The pictures to pretrain on, drawn into `folder` unless a killed run left them there whole; one class, where it is."""
+    """The pictures to pretrain on, drawn into `folder` unless a killed run left them there whole, with their LABELS."""
     if not folder.is_dir():
         with new_folder(folder) as out:
             renderer(name).write(out, settings, seed)
@@ -50,12 +54,12 @@ def drawn(name: str, settings: Record, seed: int, folder: Path) -> Samples:
     raw = adapter(ADAPTERS[name]).read(folder, files, ())
     found = clean_all(raw, folder, files, CleanSettings.model_validate({"max_bad_share": 1.0}), 1)
     samples = Samples(found.samples, found.boxes, folder, "embedded", found.people, found.joints)
-    label = ANIMAL
     if not found.people.empty:
-        label, with_boxes = PERSON, boxed(samples, BoxesSettings.model_validate({}))
+        with_boxes = boxed(samples, BoxesSettings.model_validate({}))
         samples = Samples(with_boxes.pictures, with_boxes.boxes, folder, "embedded", with_boxes.people, with_boxes.joints)
-    samples.pictures["label"] = samples.pictures["label"].where(samples.pictures["label"] == EMPTY, label)
-    samples.boxes["label"] = label
+    if label := LABELS.get(name):
+        samples.pictures["label"] = samples.pictures["label"].where(samples.pictures["label"] == EMPTY, label)
+        samples.boxes["label"] = label
     return samples
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages import people_report, scores
+from stages import people_report, plain_report, scores
 from stages.command import run
 from stages.files import new_folder, read_json, require_manifest, seed_from
 from stages.pictures import decode, resize
@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 
 THUMBNAIL_PX = 240
 DRAWS = 1000  # bootstrap resamples of a comparison
+OF_NO_MODEL = ("clean.json", "comparison.json")  # beside the models' own figures: what the stages clean and compare wrote
 PER_CLASS, MISTAKES = 2, 12  # pictures shown for each class; mistakes shown of the best model
 
 
@@ -37,7 +38,7 @@ def read_metrics(folder: Path, answers: Path, data: str) -> tuple[dict[str, dict
     """
     models, left_out = {}, []
     for path in sorted(folder.glob("*.json")):
-        if path.name.endswith(".cost.json") or path.name == "clean.json":  # what the clean stage counted
+        if path.name.endswith(".cost.json") or path.name in OF_NO_MODEL:
             continue
         found, cost = read_json(path), folder / f"{path.stem}.cost.json"
         if found["data"] != data or not (answers / path.stem).is_dir():
@@ -162,9 +163,11 @@ def main() -> None:
     )
     splits = read_json(args.splits / "report.json")
     models, left_out = read_metrics(args.metrics, args.answers, samples.data)
+    folders = (args.clean, args.splits, args.metrics, args.answers, args.out)
     if len(samples.people):
-        folders = (args.clean, args.splits, args.metrics, args.answers, args.out)
         return people_report.write(args.dataset, samples, models, left_out, *folders)
+    if samples.pictures["location"].isna().all():
+        return plain_report.write(args.dataset, samples, models, left_out, *folders)
     judged = {name: found["parts"][UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found["parts"]}
     best = max(judged, key=lambda name: judged[name], default=None)
     template = jinja2.Environment(

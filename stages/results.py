@@ -4,10 +4,12 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from stages.heatmaps import HeatmapSettings
 from stages.samples import EMPTY
 
 ANIMAL, PERSON, VEHICLE, FAILED = "animal", "person", "vehicle", "failed"
 KINDS = (ANIMAL, PERSON, VEHICLE, EMPTY, FAILED)
+JOINT_FLOOR = 0.5  # joints less sure are rather not there: neither drawn nor in coco.json
 # What data sets call them; compared without case, `_` and `-` as spaces.
 _PEOPLE = {
     *("person", "persons", "people", "human", "humans", "homo sapiens", "homo species", "man", "men", "woman", "women"),
@@ -43,6 +45,8 @@ class Box:
     frame: int | None = None  # of a video: the number of its frame, from 0
     detector_label: str | None = None  # where a classifier named a detector's box: what the detector said,
     detector_score: float | None = None  # and how sure it was; `score` is this times the classifier's
+    joints: tuple[tuple[float, float, float], ...] = ()  # of a person, by stages/people.py: x, y as shares, how sure
+    stamped: bool = False  # its joints are in the heatmap by which the activity was told
 
     @property
     def kind(self) -> str:
@@ -71,6 +75,7 @@ class Result:
     sequence_confidence: float = 0.0
     boxes: tuple[Box, ...] = ()  # the surest first; also those below the run's threshold
     scores: dict[str, float] = field(default_factory=dict)  # of a model of whole pictures: each class's probability
+    of_people: bool = False  # the answer is what people do
 
     def shown(self, threshold: float) -> tuple[Box, ...]:
         """The boxes that are sure enough."""
@@ -80,8 +85,12 @@ class Result:
         """animal, person, vehicle, empty or failed. People come first, then vehicles, whatever else the file shows."""
         if self.failure is not None:
             return FAILED
-        there = {box.kind for box in self.shown(threshold)} | {kind_of(self.label or EMPTY)}
+        there = {box.kind for box in self.shown(threshold)} | {self.kind_of(self.label or EMPTY)}
         return next(kind for kind in (PERSON, VEHICLE, ANIMAL, EMPTY) if kind in there)
+
+    def kind_of(self, label: str) -> str:
+        """What an answer is a kind of: an activity of a person, whether or not one was found."""
+        return PERSON if self.of_people else kind_of(label)
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,8 @@ class Run:
     finished_at: datetime  # with its zone
     searched: tuple[Path, ...] = ()  # the folders that were given, where they are others than `root`
     boxes_from: str | None = None  # the MegaDetector file, or our detector, whose boxes were classified
+    finds_joints: bool = False  # its boxes of people have joints
+    heatmaps: HeatmapSettings | None = None  # of a model that tells what people do by a heatmap of their joints
 
 
 def kind_of(label: str) -> str:

@@ -11,13 +11,14 @@ and where the data set is of people, people.parquet and joints.parquet (stages/p
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from stages.files import DataError, read_json
-from stages.people import check_people, no_people
+from stages.people import HEAD_COLUMNS, JOINT_NAMES, KEY, check_people, no_people
 
 EMPTY = "empty"  # the label of a picture with nothing in it
 TRAIN, VAL, TEST, SEEN, UNSEEN, UNUSED = "train", "val", "test", "seen", "unseen", "unused"  # parts of a split
@@ -29,6 +30,7 @@ SAMPLES = pa.DataFrameSchema(
         "path": pa.Column(str),  # relative to the source's root, with /
         "label": pa.Column(str),  # the class of the largest box, or the picture's own; EMPTY for none
         "location": pa.Column(str, nullable=True),  # the camera's site
+        "species": pa.Column(str, nullable=True),  # where it is not the label, but known beside it
         "seq_id": pa.Column(str),  # the burst; the sample's own id where the source has none
         "frame_num": pa.Column("Int64", nullable=True),  # place in the burst, from the source
         "captured_at": pa.Column("datetime64[us]", nullable=True),  # the camera's clock, no zone
@@ -60,7 +62,7 @@ BOXES = pa.DataFrameSchema(
     strict=True,
 )
 
-PARTS_CSV = "parts.csv"
+PARTS_CSV, PICTURES = "parts.csv", "pictures"  # of a version of a split
 BOX_COLUMNS = ["x_min_px", "y_min_px", "x_max_px", "y_max_px"]
 
 
@@ -100,7 +102,7 @@ def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]
     """
     parts = pd.read_csv(folder / PARTS_CSV, dtype=str, keep_default_na=False)  # a picture may be called NA
     if (folder / "samples.parquet").is_file():
-        own = (folder / "pictures").is_dir()
+        own = (folder / PICTURES).is_dir()
         added, boxes = check_tables(pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "boxes.parquet"))
         if taken := sorted(set(added["sample_id"]) & set(samples.pictures["sample_id"])):
             raise DataError(f"{folder}: an added picture has the id of another, {taken[0]}: run `dvc repro`")
@@ -121,6 +123,26 @@ def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]
     return samples, parts
 
 
+def write_version(
+    folder: Path, base_parts: bytes, pictures: pd.DataFrame, boxes: pd.DataFrame, taken: pd.Series
+) -> dict[str, Any]:
+    """Write what `read_version` reads: the base's own list, then the added pictures as train, and their tables. Returns counts.
+
+    Raises DataError where an added id is already `taken` by another picture.
+    """
+    if clash := sorted(set(pictures["sample_id"]) & set(taken)):
+        raise DataError(f"{folder.name}: the id {clash[0]} is wanted for an added picture: rename the one that has it")
+    pictures, boxes = check_tables(pictures, boxes)
+    folder.mkdir(exist_ok=True)
+    rows = pd.DataFrame({"sample_id": pictures["sample_id"], "part": TRAIN})
+    lines = rows.to_csv(index=False, header=False, lineterminator="\n")
+    (folder / PARTS_CSV).write_bytes(base_parts + lines.encode())
+    pictures.to_parquet(folder / "samples.parquet", index=False)
+    boxes.to_parquet(folder / "boxes.parquet", index=False)
+    by_class = pictures["label"].value_counts().sort_index()
+    return {"added": len(pictures), "boxes": len(boxes), "classes": {str(name): int(n) for name, n in by_class.items()}}
+
+
 def of_part(samples: Samples, parts: pd.DataFrame, *names: str) -> pd.DataFrame:
     """The pictures of one part or more, with a column `part`, in the order of their ids."""
     chosen = parts[parts["part"].isin(names)]
@@ -135,6 +157,22 @@ def located(pictures: pd.DataFrame, boxes: pd.DataFrame, classes: list[str]) -> 
     boxes = boxes[boxes["sample_id"].isin(pictures["sample_id"]) & boxes["label"].isin(classes)]
     known = pictures["label"].eq(EMPTY) | pictures["sample_id"].isin(boxes["sample_id"])
     return pictures[known].reset_index(drop=True), boxes.reset_index(drop=True)
+
+
+def true_people(people: pd.DataFrame, joints: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
+    """A row for each person: sample_id, person, label, BOX_COLUMNS, HEAD_COLUMNS, joints (x_px, y_px, visible of each).
+
+    The tables are those of `data/boxes/<dataset>/`: a picture's boxes are those of its people, in the same order.
+    Raises DataError where a picture has other people than boxes.
+    """
+    place = [table.groupby("sample_id").cumcount() for table in (people, boxes)]
+    table = people.assign(place=place[0]).merge(boxes.assign(place=place[1]), on=["sample_id", "place"], how="outer")
+    if len(wrong := table[table[["person", "label"]].isna().any(axis=1)]):
+        raise DataError(f"{wrong['sample_id'].iloc[0]}: not one box for each person. Run `dvc repro`")
+    points = joints.sort_values([*KEY, "joint"])[["x_px", "y_px", "visible"]].to_numpy(dtype=float)
+    table = table.astype({"person": int}).sort_values(KEY, ignore_index=True)
+    table["joints"] = list(points.reshape(len(table), 3 * len(JOINT_NAMES)))
+    return table[[*KEY, "label", *BOX_COLUMNS, *HEAD_COLUMNS, "joints"]]
 
 
 def read_samples(folder: Path) -> Samples:

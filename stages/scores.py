@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import bdtr
 
 Counts = NDArray[np.float64]
 
@@ -64,6 +65,12 @@ def accuracy(counts: Counts) -> NDArray[np.float64]:
     return np.trace(counts, axis1=-2, axis2=-1) / counts.sum((-2, -1))
 
 
+def balanced_accuracy(counts: Counts) -> NDArray[np.float64]:
+    """Mean recall of the classes that occur, each alike: (..., C, C) -> (...)."""
+    _, recall, _ = precision_recall_f1(counts)
+    return recall.sum(-1) / np.maximum((counts.sum(-1) > 0).sum(-1), 1)
+
+
 def bootstrap(counts_by_group: Counts, draws: int, seed: int) -> Counts:
     """Confusion counts (R, C, C) of `draws` resamples of whole groups, from the groups' own counts (G, C, C).
 
@@ -90,7 +97,8 @@ def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, f
 
 
 def headline(table: pd.DataFrame, classes: list[str], majority: str, draws: int, seed: int) -> dict[str, Any]:
-    """The headline of one subset: n, macro F1 and accuracy with their 95 % intervals, precision and recall, and the baseline.
+    """The headline of one subset: n; macro F1, accuracy and balanced accuracy with their 95 % intervals; precision and recall;
+    the baseline.
 
     `table` has `actual`, `predicted` and `seq_id`. `majority` is train's commonest class; always to say it has that accuracy.
     """
@@ -98,19 +106,33 @@ def headline(table: pd.DataFrame, classes: list[str], majority: str, draws: int,
     by_group = confusion_by_group(table["actual"], table["predicted"], classes, groups)
     counts = by_group.sum(0)
     drawn = bootstrap(by_group, draws, seed)
-    low, high = interval(f1_macro(drawn))
-    accuracy_low, accuracy_high = interval(accuracy(drawn))
+    figures: dict[str, float] = {}
+    for name, figure in (("f1_macro", f1_macro), ("accuracy", accuracy), ("balanced_accuracy", balanced_accuracy)):
+        low, high = interval(figure(drawn))
+        figures |= {name: float(figure(counts)), f"{name}_low": low, f"{name}_high": high}
     return {
         "n": len(table),
-        "f1_macro": float(f1_macro(counts)),
-        "f1_macro_low": low,
-        "f1_macro_high": high,
-        "accuracy": float(accuracy(counts)),
-        "accuracy_low": accuracy_low,
-        "accuracy_high": accuracy_high,
+        **figures,
         **averaged(counts),
         "majority": float((table["actual"] == majority).mean()),
     }
+
+
+def paired_counts(
+    a: pd.DataFrame, b: pd.DataFrame, classes: list[str], draws: int, seed: int
+) -> tuple[tuple[Counts, Counts], tuple[Counts, Counts]]:
+    """Confusion counts of `a` and `b`, answers for the same pictures: (C, C) of all, (R, C, C) of resamples of whole sequences.
+
+    Both are resampled alike, so that what is hard for both cancels out of a difference. The tables have sample_id, seq_id,
+    actual and predicted. Raises ValueError where they are not of the same pictures, or a class is not in `classes`.
+    """
+    both = a.merge(b[["sample_id", "predicted"]], on="sample_id", suffixes=("", "_b"), validate="one_to_one")
+    if not len(a) == len(b) == len(both):
+        raise ValueError("the answers are not of the same pictures")
+    groups, _ = pd.factorize(both["seq_id"], sort=True)
+    first, second = (confusion_by_group(both["actual"], both[name], classes, groups) for name in ("predicted", "predicted_b"))
+    # The same seed draws the same sequences.
+    return (first.sum(0), second.sum(0)), (bootstrap(first, draws, seed), bootstrap(second, draws, seed))
 
 
 def paired_difference(a: pd.DataFrame, b: pd.DataFrame, draws: int, seed: int) -> tuple[float, float, float]:
@@ -118,15 +140,18 @@ def paired_difference(a: pd.DataFrame, b: pd.DataFrame, draws: int, seed: int) -
 
     Both are answers: sample_id, seq_id, actual, predicted. Raises ValueError where they are not of the same pictures.
     """
-    both = a.merge(b[["sample_id", "predicted"]], on="sample_id", suffixes=("", "_b"), validate="one_to_one")
-    if not len(a) == len(b) == len(both):
-        raise ValueError("the answers are not of the same pictures")
-    classes = sorted({*both["actual"], *both["predicted"], *both["predicted_b"]})
-    groups, _ = pd.factorize(both["seq_id"], sort=True)
-    counts = [confusion_by_group(both["actual"], both[name], classes, groups) for name in ("predicted", "predicted_b")]
-    drawn = [f1_macro(bootstrap(by_group, draws, seed)) for by_group in counts]  # the same seed: the same sequences
-    whole = [float(f1_macro(by_group.sum(0))) for by_group in counts]
-    return whole[0] - whole[1], *interval(drawn[0] - drawn[1])
+    classes = sorted({*a["actual"], *a["predicted"], *b["predicted"]})
+    whole, drawn = paired_counts(a, b, classes, draws, seed)
+    return float(f1_macro(whole[0]) - f1_macro(whole[1])), *interval(f1_macro(drawn[0]) - f1_macro(drawn[1]))
+
+
+def mcnemar_exact(only_a: int, only_b: int) -> float:
+    """Two-sided p of McNemar's exact test: of the items that one of two models alone has right, do both have as many?
+
+    `only_a` and `only_b` count them; without any, p is 1.
+    Q. McNemar, Psychometrika 12, 1947; exact by the binomial distribution of only_a in only_a + only_b.
+    """
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def per_class(table: pd.DataFrame, classes: list[str]) -> pd.DataFrame:

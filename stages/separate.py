@@ -96,7 +96,7 @@ def place(result: Result, run: Run) -> str:
 
 def _may_show(kind: str, result: Result, threshold: float) -> bool:
     return (
-        kind in {kind_of(label) for label in (result.label, result.sequence_label) if label is not None}
+        kind in {result.kind_of(label) for label in (result.label, result.sequence_label) if label is not None}
         or any(box.kind == kind and _sureness(box, kind) >= SHARE_OF_THRESHOLD * threshold for box in result.boxes)
         or _probability(kind, result) >= PROBABILITY
     )
@@ -108,7 +108,7 @@ def _may_show_a_moment(result: Result) -> bool:
 
 
 def _probability(kind: str, result: Result) -> float:
-    return sum(score for label, score in result.scores.items() if kind_of(label) == kind)
+    return sum(score for label, score in result.scores.items() if result.kind_of(label) == kind)
 
 
 def _sureness(box: Box, kind: str) -> float:

@@ -1,29 +1,28 @@
-"""Samples as tensors: many in one safetensors file, read by memory map in any order, nothing decoded.
+"""Samples as tensors: many in one safetensors file, to be read by memory map in any order, nothing decoded.
 
     index.parquet              a row for each sample: sample_id, shard (a file), row in it, and what else is known
     shards/00000.safetensors   uint8 (n, H, W, channels) under each name, n samples
+    made.json                  what they were made with
 
-A file for each sample would cost DVC up to ten times as long, and float32 takes four times the bytes.
+`stages/networks/heatmap/stored.py` reads them. A file for each sample would cost DVC up to ten times as long, and float32 takes
+four times the bytes.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from stages.files import MANIFEST, DataError, new_file, new_folder, read_json, sha256_file, write_json
 
-INDEX, SHARDS = "index.parquet", "shards"
+INDEX, SHARDS, MADE = "index.parquet", "shards", "made.json"
 Tensors = dict[str, NDArray[np.uint8]]  # (n, H, W, channels) of each name
 
 
@@ -65,8 +64,8 @@ class Unfinished:
             ) from None
         self._whole[number] = path
 
-    def finish(self) -> pd.DataFrame:
-        """Write `out`, whole or not at all, and return its index. All shards must have been added."""
+    def finish(self, made: dict[str, Any]) -> pd.DataFrame:
+        """Write `out`, whole or not at all, with `made` as its made.json, and return its index. All shards must be there."""
         assert not self.missing()
         rows = [
             {"shard": file_name(number), "row": row, **known}
@@ -79,6 +78,7 @@ class Unfinished:
             for number, path in self._whole.items():
                 _link(path, folder / SHARDS / file_name(number))
             index.to_parquet(folder / INDEX, index=False)
+            write_json(folder / MADE, made)
         for path in self.work.glob("*.safetensors"):
             path.unlink()
         return index
@@ -122,51 +122,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-class Shards:
-    """A finished folder. Reads any samples in any order; a worker process opens its own files."""
-
-    def __init__(self, folder: Path) -> None:
-        if not (folder / INDEX).is_file():
-            raise DataError(f"{folder / INDEX}: no such file. `dvc repro` makes it")
-        self.folder = folder
-        index = pd.read_parquet(folder / INDEX, columns=["sample_id", "shard", "row"])
-        self._places = {name: (shard, row) for name, shard, row in index.itertuples(index=False)}
-        self._opened: dict[str, Any] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_opened": {}}
-
-    def read(self, sample_ids: Sequence[str], names: Sequence[str]) -> NDArray[np.uint8]:
-        """uint8 (B, H, W, channels) of B samples: their tensors of these names, channels side by side in this order.
-
-        Raises DataError for a sample that is not there, and for a shard that cannot be read.
-        """
-        samples = (self._sample(name, names) for name in sample_ids)
-        first = next(samples)
-        height_px, width_px, _ = first[0].shape
-        batch = np.empty((len(sample_ids), height_px, width_px, sum(part.shape[2] for part in first)), dtype=np.uint8)
-        for target, parts in zip(batch, chain([first], samples), strict=True):
-            if len(parts) == 1:
-                target[:] = parts[0]
-            else:
-                cv2.merge(parts, target)  # numpy copies the three bytes of each pixel at a quarter of the speed
-        return batch
-
-    def _sample(self, sample_id: str, names: Sequence[str]) -> list[NDArray[np.uint8]]:
-        if sample_id not in self._places:
-            raise DataError(f"{self.folder}: no sample {sample_id} among the {len(self._places)} stored: run `dvc repro`")
-        shard, row = self._places[sample_id]
-        return [self._open(shard).get_slice(name)[row] for name in names]
-
-    def _open(self, shard: str) -> Any:
-        if shard not in self._opened:
-            path = self.folder / SHARDS / shard
-            try:
-                self._opened[shard] = safe_open(path, "np")
-            except (OSError, SafetensorError) as error:
-                raise DataError(
-                    f"{path}: cannot be read: {error}. Run the stage that made it again: it makes this shard alone anew"
-                ) from None
-        return self._opened[shard]

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from stages.command import run
 from stages.files import DataError, new_folder, seed_from, write_json
@@ -97,7 +99,8 @@ class SplitSettings(Record):
     class_: Shares | None = Field(None, alias="class")
     official: Official | None = None
     stratified: Stratified | None = None
-    near_duplicates: Literal["report", "fail"] = "report"  # what to do about look-alikes across parts
+    near_duplicates: Literal["report", "fail", "together"] = "report"  # look-alikes: tell of, or refuse, those in two parts;
+    # or keep them in one part, their sequences whole
     near_bits: int = Field(3, ge=0, le=7)  # 64-bit perceptual hashes this near count as look-alikes
 
     @model_validator(mode="after")
@@ -174,6 +177,8 @@ def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str,
     A picture without a location is unused wherever parts are kept apart by location: nobody knows on which side it belongs.
     """
     pictures = pictures.sort_values("sample_id")
+    if settings.near_duplicates == "together":
+        pictures = pictures.assign(**{settings.group_by: joined(pictures, settings.group_by, settings.near_bits)})
     versions: dict[str, pd.Series] = {}
     if settings.official:
         versions["official"] = _official(pictures, settings.official, settings.group_by, seed)
@@ -292,6 +297,19 @@ def near_pairs(hashes: Iterable[str], bits: int) -> list[tuple[str, str]]:
     return [(names[a], names[b]) for a, b in sorted(found)]
 
 
+def joined(pictures: pd.DataFrame, group_by: str, bits: int) -> pd.Series:
+    """The group of each picture, groups joined that look-alikes connect: the name of the first of them."""
+    groups, group_names = pd.factorize(pictures[group_by], sort=True)
+    hashes, hash_names = pd.factorize(pictures["phash"], sort=True)
+    twins = hash_names.get_indexer_for(np.array(near_pairs(hash_names, bits), dtype=object).ravel()).reshape(-1, 2)
+    first = np.concatenate([groups, twins[:, 0] + len(group_names)])  # a node for each group, and one for each hash
+    second = np.concatenate([hashes, twins[:, 1]]) + len(group_names)
+    nodes = len(group_names) + len(hash_names)
+    _, parts = connected_components(coo_array((np.ones(len(first)), (first, second)), (nodes, nodes)), directed=False)
+    names = pd.Series(group_names).groupby(parts[: len(group_names)]).transform("first")
+    return pd.Series(names.to_numpy()[groups], pictures.index)
+
+
 def leaks(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]:
     """What stands on both sides of a cut: sequences, bytes and look-alikes that train shares with another part."""
     used = pictures.assign(part=parts)[parts != UNUSED]
@@ -336,7 +354,10 @@ def check(version: str, found: dict[str, Any], settings: SplitSettings) -> list[
     """Warnings about a version, in plain words. Raises DataError for what must not be."""
     for part in (TRAIN, VAL):
         if not found["pictures"].get(part):
-            raise DataError(f"split `{version}`: no picture is in {part}. Counts: {found['pictures']}")
+            raise DataError(
+                f"split `{version}`: no picture is in {part}. Counts: {found['pictures']}. Too few of each class, or shares "
+                "that leave none: give it more pictures, or a larger share in the data set's `split` settings"
+            )
     leak, given = found["leaks"], version == "official"
     warnings = []
     nowhere = found["unused_without_location"]
@@ -362,7 +383,7 @@ def check(version: str, found: dict[str, Any], settings: SplitSettings) -> list[
             f"split `{version}`: {alike} pictures outside train look like one in train {leak['look_alikes']}; "
             f"{first[0]} ({first[1]}) like {first[2]} for example"
         )
-        if settings.near_duplicates == "fail":
+        if settings.near_duplicates != "report":  # `together` keeps no promise about locations and given lists
             raise DataError(f"{text}. Set split.near_duplicates to report to go on")
         warnings.append(text)
     if found["missing_from_train"]:

@@ -10,13 +10,10 @@ What differs from run to run (seconds, commit, date) goes into files that no sta
 
 import argparse
 import datetime
-import hashlib
-import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,24 +21,13 @@ from typing import Any
 import pandas as pd
 
 from stages.command import run
-from stages.files import MANIFEST, DataError, describe_files, new_file, new_folder, require_manifest, sha256_file, write_json
+from stages.files import MANIFEST, DataError, describe_files, new_file, new_folder, require_manifest, write_json
+from stages.fingerprint import code_in_use, key_of, versions
 from stages.inference import predict
 from stages.networks import Job, family
 from stages.predictions import TABLE, check_predictions
 from stages.samples import EMPTY, SCORED, TRAIN, VAL, Samples, of_part, read_samples, read_version
 from stages.settings import Record, read_params, section
-
-_LIBRARIES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "pytorch-lightning",
-    "numpy",
-    "pillow",
-    "opencv-python-headless",
-    "ultralytics-opencv-headless",
-    "effdet",
-)
 
 
 def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
@@ -55,20 +41,6 @@ def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
     ids = [*train["sample_id"], *val["sample_id"]]
     boxes, people, joints = (table[table["sample_id"].isin(ids)] for table in (samples.boxes, samples.people, samples.joints))
     return Job(train, val, boxes, tuple(classes), samples.root, samples.data, people=people, joints=joints, **rest)
-
-
-def key_of(*inputs: object) -> str:
-    return hashlib.sha256("\n".join(map(str, inputs)).encode()).hexdigest()[:16]
-
-
-def code_in_use() -> list[str]:
-    """Hashes of this package's modules as imported: a state that other code left is not gone on from."""
-    files = [module.__file__ for name, module in sorted(sys.modules.items()) if name.startswith("stages.")]
-    return [sha256_file(Path(file)) for file in files if file]
-
-
-def versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
 def provenance() -> dict[str, Any]:

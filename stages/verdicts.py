@@ -3,7 +3,7 @@
 Nothing is looked at again, and about a thousand files are in memory at a time, or one sequence.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,7 @@ class Rules:
     chosen: dict[str, float]  # as `answers.choose` has it: temperature; and for boxes image_threshold and bias
     review_below: float  # a person should look at answers of less confidence
     species: frozenset[str] | None = None  # the only ones that there can be; None: all
+    of_people: bool = False  # the classes are what people do
 
     def allowed(self, label: str) -> bool:
         """People and vehicles always: a list of species must not hide them."""
@@ -82,9 +83,10 @@ def _result(
 ) -> Result:
     label, score, confidence = by_file[entry["path"]]
     boxes, scores = _one_of_each_place(_boxes(entry, rules)), _scores(entry, rules)
+    nobody = _nobody(entry) if rules.of_people else ""
     return Result(
         path=entry["path"],
-        note=entry.get("note", ""),
+        note="; ".join(filter(None, [entry.get("note"), nobody])),
         width_px=entry["width_px"],
         height_px=entry["height_px"],
         captured_at=datetime.fromisoformat(entry["captured_at"]) if entry["captured_at"] else None,
@@ -93,18 +95,27 @@ def _result(
         label=label,
         score=scores.get(label, score),
         confidence=confidence,
-        review=confidence < rules.review_below or (label == ANIMAL and rules.species is not None),
+        review=bool(nobody) or confidence < rules.review_below or (label == ANIMAL and rules.species is not None),
         boxes=boxes,
         scores=scores,
+        of_people=rules.of_people,
         **_of_sequence(by_sequence, sequence),
     )
+
+
+def _nobody(entry: dict[str, Any]) -> str:
+    """Where nobody was found, though what people do was told, in words. A model that looks for nobody has no boxes at all."""
+    frames = entry.get("frames", [0])
+    empty = len(frames) - len({row[0] for row in entry["boxes"]}) if "boxes" in entry else 0
+    where = "it" if empty == len(frames) else f"{empty} of {len(frames)} frames"
+    return f"nobody was found in {where}: told without joints" if empty else ""
 
 
 def _boxes(entry: dict[str, Any], rules: Rules) -> tuple[Box, ...]:
     """The boxes, the surest first. One of a species that cannot be is an ANIMAL, as it was seen: never nothing."""
     boxes = [
-        Box(label, score, (x_min, y_min, x_max, y_max), frame if "frames" in entry else None, detected, sure)
-        for frame, label, score, x_min, y_min, x_max, y_max, detected, sure in entry.get("boxes", ())
+        Box(label, score, (x_min, y_min, x_max, y_max), frame if "frames" in entry else None, detected, sure, *_pose(*person))
+        for frame, label, score, x_min, y_min, x_max, y_max, detected, sure, *person in entry.get("boxes", ())
     ]
     # By place where scores are equal: rounded, they are equal whatever batch a picture was in.
     boxes.sort(key=lambda box: (-box.score, box.frame or 0, box.xyxy))
@@ -117,6 +128,10 @@ def _boxes(entry: dict[str, Any], rules: Rules) -> tuple[Box, ...]:
         for box in boxes
         if rules.allowed(box.label) or not any(_same_place(box, other) for other in known)
     )
+
+
+def _pose(joints: Iterable[Sequence[float]] = (), stamped: bool = False) -> tuple[tuple[Any, ...], bool]:
+    return tuple(tuple(joint) for joint in joints), stamped
 
 
 def _same_place(a: Box, b: Box) -> bool:

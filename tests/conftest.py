@@ -81,10 +81,12 @@ def cleaned(stage: Callable[..., Finished]) -> Callable[..., Finished]:
     """Download a folder in place and clean it into `clean/`: (root, adapter, clean settings) -> Finished of `clean`."""
 
     def go(root: Path, adapter: str = "caltech_camera_traps", **settings: Any) -> Finished:
-        params = {"download": {"adapter": adapter, "source": f"path:{root}"}, "clean": settings}
-        for words in (("look", "--out", "raw.look.json"),
-                      ("fetch", "--look", "raw.look.json", "--dataset", "x", "--seed", 0, "--out", "raw")):  # fmt: skip
-            done = stage("download", words[0], "--params", "download", *words[1:], params=params)
+        download = {"adapter": adapter, "source": f"path:{root}"}
+        params = {"datasets": {"raw": {"smoke": {"download": download}}}, "clean": settings}
+        for words in (("look", "--profile", "smoke", "--out", "look"),
+                      ("fetch", "--params", "datasets.raw.smoke.download", "--look", "look/raw.json", "--dataset", "raw",
+                       "--seed", 0, "--out", "raw")):  # fmt: skip
+            done = stage("download", *words, params=params)
             assert done.code == 0, done.err
         return stage("clean", "--params", "clean", "--raw", "raw", "--out", "clean", "--workers", 1)
 

@@ -39,7 +39,7 @@ def is_nothing(value: object) -> bool:
     return bool(pd.isna(value))
 
 
-@pytest.mark.parametrize("name", ["caltech_camera_traps", "cct20", "table", "folders"])
+@pytest.mark.parametrize("name", ["animal_posture", "caltech_camera_traps", "cct20", "table", "folders"])
 def test_every_adapter_offers_what_is_asked(name: str) -> None:
     module = adapter(name)
     assert module.CITATION
@@ -48,7 +48,7 @@ def test_every_adapter_offers_what_is_asked(name: str) -> None:
 
 
 def test_an_unknown_adapter_is_told_the_known_ones() -> None:
-    with pytest.raises(DataError, match=r"no dataset adapter `mpiii`. There is: caltech_camera_traps, cct20, folders"):
+    with pytest.raises(DataError, match=r"no dataset adapter `mpiii`. There is: animal_posture, caltech_camera_traps, cct20"):
         adapter("mpiii")
 
 
@@ -66,7 +66,7 @@ def test_cct_reads_every_field(tmp_path: Path, write_cct: WriteCct) -> None:
     a, seven = raw.pictures.to_dict("records")
     assert a == {
         "row": "labels/list.json images[0]", "sample_id": "a", "file_name": "a.jpg", "label": a["label"],
-        "width_px": 1024.0, "height_px": 747.0, "location": "38", "seq_id": "s", "frame_num": 3,
+        "width_px": 1024.0, "height_px": 747.0, "location": "38", "species": a["species"], "seq_id": "s", "frame_num": 3,
         "captured_at": "2012-03-27 12:13:11", "given_split": "list",
     }  # fmt: skip
     assert (seven["sample_id"], seven["location"], seven["captured_at"]) == ("7", "38", "2013-01-01")
@@ -281,7 +281,7 @@ def test_table_reads_every_column(tmp_path: Path) -> None:
         "?,a.jpg,fox,5,s1,2,2013-01-01 10:00:00,train,0,0,3,4\n"
         '?,"b, c.jpg",empty,,,,,,,,,\n',
     )
-    a, b = raw.pictures.drop(columns=["label", "width_px", "height_px"]).to_dict("records")
+    a, b = raw.pictures.drop(columns=["label", "width_px", "height_px", "species"]).to_dict("records")
     assert a == {"row": "labels.csv line 2", "sample_id": "a.jpg", "file_name": "a.jpg", "location": "5", "seq_id": "s1",
                  "frame_num": 2, "captured_at": "2013-01-01 10:00:00", "given_split": "train"}  # fmt: skip
     assert b["sample_id"] == "b, c.jpg"

@@ -28,10 +28,10 @@ def samples_of(pictures: dict[str, list[Places]]) -> Samples:
         [
             {"sample_id": name, "path": f"images/{name}", "label": "sports", "location": None, "seq_id": name, "frame_num": None,
              "captured_at": None, "given_split": None, "width_px": WIDTH, "height_px": HEIGHT, "infrared": False, "bytes": 9,
-             "sha256": f"{number:064d}", "phash": f"{number:016d}", "note": ""}
+             "species": None, "sha256": f"{number:064d}", "phash": f"{number:016d}", "note": ""}
             for number, name in enumerate(pictures)
         ]
-    ).astype({"captured_at": "datetime64[us]", "frame_num": "Int64", "location": str, "given_split": str})  # fmt: skip
+    ).astype({"captured_at": "datetime64[us]", "frame_num": "Int64", "location": str, "species": str, "given_split": str})  # fmt: skip
     people = pd.DataFrame(
         [(name, number) for name, bodies in pictures.items() for number in range(len(bodies))], columns=["sample_id", "person"]
     )

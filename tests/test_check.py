@@ -24,6 +24,13 @@ PEOPLE = {
 IMAGE = {"architecture": "test_resnet", "image_px": 32, "epochs": 1, "batch_size": 8, "learning_rate": 0.001}
 
 
+NOTHING = "data/params.checked.json"
+SYNTHETIC = {
+    "generator": "renderer", "using": {"side_px": 64}, "actions": {"fox": "a fox"}, "species": ["fox"], "views": ["side"],
+    "prompt": "{action} {species} {view}", "fill_to": 5,
+}  # fmt: skip
+
+
 def profiles(value: Any) -> dict[str, Any]:
     return {name: copy.deepcopy(value) for name in ("smoke", "embedded", "paper")}
 
@@ -49,11 +56,12 @@ def params() -> dict[str, Any]:
         "profile": "smoke",
         "seed": 3,
         "datasets": {
-            "wood": {"tables": "data/clean/wood", **profiles(EVERYTHING)},
-            "field": {"tables": "data/clean/field", **profiles(EVERYTHING)},
-            "town": {"tables": "data/boxes/town", **profiles(PEOPLE)},
+            "wood": {"tables": "data/clean/wood", "shows": NOTHING, **profiles(EVERYTHING)},
+            "field": {"tables": "data/clean/field", "shows": "data/synthetic/field", **profiles(EVERYTHING)},
+            "town": {"tables": "data/boxes/town", "shows": "data/heatmaps/town", **profiles(PEOPLE)},
         },
         "evaluate": {"draws": 50},
+        "compare": {"wood": {"references": {"judge": ["judge"]}}},
         "pretrained": {
             "start": {
                 "family": "image",
@@ -64,6 +72,7 @@ def params() -> dict[str, Any]:
             "people": {"family": "yolo", "draws": "activity", **profiles({"draw": {"images": 60}, "train": YOLO})},
         },
         "harder": {"wood": {"base": "data/splits/wood/class", "judged": "data/answers/wood/judge", **profiles({"weakest": 2})}},
+        "synthetic": {"field": {"base": "data/splits/field/class", "agree": NOTHING, "family": "image", **profiles(SYNTHETIC)}},
         "bboxes": {"town": profiles({"head_padding": 0.2})},
         "heatmaps": {
             "town": {
@@ -103,15 +112,23 @@ def refusal(params: dict[str, Any]) -> str:
 
 def test_all_well_is_counted(params: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        check_all(params) == 1 + 3 * 9 + 3 * 3 + 3 * 3 + 6 * 3
-    )  # evaluate, data sets, pretrained, harder and bboxes and heatmaps, models
+        check_all(params) == 2 + 3 * 9 + 3 * 3 + 4 * 3 + 6 * 3
+    )  # evaluate and compare, data sets, pretrained, one each of harder, synthetic, bboxes and heatmaps, models
     assert capsys.readouterr().out == ""
 
 
 def test_a_file_with_nothing_that_may_be_left_out_is_well(params: dict[str, Any]) -> None:
-    del params["pretrained"], params["harder"], params["bboxes"], params["heatmaps"], params["datasets"]["town"]
+    params["datasets"]["field"]["shows"] = NOTHING
+    del (
+        params["pretrained"],
+        params["harder"],
+        params["synthetic"],
+        params["bboxes"],
+        params["heatmaps"],
+        params["datasets"]["town"],
+    )
     params["models"] = {"judge": model()}
-    assert check_all(params) == 1 + 2 * 9 + 3
+    assert check_all(params) == 2 + 2 * 9 + 3
 
 
 SPLITS = "data/splits/wood/location, data/splits/wood/class, data/splits/wood/official"
@@ -120,12 +137,24 @@ SPLITS = "data/splits/wood/location, data/splits/wood/class, data/splits/wood/of
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("model", {}, "unknown key `model`. Allowed: profile, seed, datasets, evaluate, pretrained, harder, bboxes, heatmaps, models"),
+        ("model", {}, "unknown key `model`. Allowed: profile, seed, datasets, evaluate, compare, pretrained, harder, synthetic, bboxes, "),
         ("profile", "quick", "profile: given 'quick': allowed: smoke, embedded, paper"),
         ("seed", "3", "seed: given '3': a whole number is wanted"),
+        ("compare/wodd", {}, "compare.wodd: given 'wodd': allowed: wood"),
+        ("compare/wood/document", ["second"], "compare.wood: given"),
+        ("compare/wood/references/judge", ["sport"], "compare.wood.references.judge: given 'sport': allowed: judge, started"),
         ("evaluate/drawz", 5, "evaluate.drawz: unknown key. Did you mean `draws`?"),
         ("datasets/wood/paper/split/class/val", 0.5, "datasets.wood.paper.split.class: given"),
         ("datasets/wood/smoke/shuffle", {}, "datasets.wood.smoke: wants download, clean, split; look at shuffle"),
+        ("synthetic/field/base", "data/splits/field/none",
+         "synthetic.field.base: given 'data/splits/field/none': allowed: data/splits/field/location, data/splits/field/class"),
+        ("synthetic/field/agree", "models/judge",  # of another data set
+         "synthetic.field.agree: given 'models/judge': allowed: data/params.checked.json"),
+        ("synthetic/field/smoke/using/sides_px", 3, "synthetic.field.smoke.using.sides_px: unknown key. Did you mean `side_px`?"),
+        ("synthetic/field/paper/count", {"fox": 1}, "synthetic.field.paper: given"),
+        ("datasets/wood/shows", "data/heatmaps/wood",
+         "datasets.wood.shows: given 'data/heatmaps/wood': allowed: data/params.checked.json"),
+        ("datasets/town/shows", NOTHING, "datasets.town.shows: given 'data/params.checked.json': allowed: data/heatmaps/town"),
         ("datasets/wood/tables", "data/boxes/wood",
          "datasets.wood.tables: given 'data/boxes/wood': allowed: data/clean/wood"),
         ("datasets/town/tables", "data/clean/town",  # without a person's box
@@ -215,7 +244,7 @@ def test_a_model_of_a_data_set_that_nothing_makes_harder_has_plain_lists_alone(p
     params["models"]["started"] |= {"dataset": "field", "tables": "data/clean/field", "lists": "data/harder/field/upsampled"}
     assert refusal(params) == (
         "models.started.lists: given 'data/harder/field/upsampled': allowed: data/splits/field/location, "
-        "data/splits/field/class, data/splits/field/official"
+        "data/splits/field/class, data/splits/field/official, data/synthetic/field/added"
     )
 
 
@@ -243,7 +272,7 @@ def test_the_stage_writes_a_mark_when_all_is_well_and_none_when_not(
     stage: Callable[..., Any], params: dict[str, Any], tmp_path: Any
 ) -> None:
     done = stage("check", "--out", tmp_path / "checked.json", params=params)
-    assert (done.code, done.out) == (0, "params.yaml: 64 sections, all well\n")
+    assert (done.code, done.out) == (0, "params.yaml: 68 sections, all well\n")
     assert read_json(tmp_path / "checked.json") == {"sections": "all well"}
     (tmp_path / "checked.json").unlink()
     params["seed"] = None

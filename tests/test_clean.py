@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -153,6 +154,7 @@ def test_fault_17_18_19_a_bad_file_is_rejected_with_its_reason(
     assert len(samples.pictures) == 19
     assert because(rejects) == [("annotation", kind, "picture_rejected"), ("picture", "bad.jpg", BAD_FILES[kind])]
     assert counts["pictures"] == {"in": 20, "kept": 19, "rejected": 1, "merged": 0}
+    assert sum(row["in"] for row in counts["by_class"]) == 20 and sum(row["kept"] for row in counts["by_class"]) == 19
     assert counts["rejected_because"]["picture"] == {BAD_FILES[kind]: 1}
     assert counts["bad_share"] == 0.05
 
@@ -757,3 +759,76 @@ def test_real_cct20_is_kept_whole_and_boxes_lie_inside() -> None:
     )
     assert (samples.groupby("location")["given_split"].nunique() == 1).all()
     assert samples["captured_at"].notna().all()
+
+
+# The exclusion list and pictures without an animal -------------------------------------------------------------------
+
+
+def listed(*rows: str, header: str = "picture,reason") -> dict[str, str]:
+    Path("out.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return {"exclude": "out.csv"}
+
+
+def test_the_list_excludes_by_name_and_by_content_with_its_own_words(
+    source: Callable[..., Path], cleaned: Cleaned, picture: Make
+) -> None:
+    root = source(4, **extra("x"), files={"x.png": b""})
+    content = sha256_bytes(picture(1, 100, 80))
+    given = listed("noise_0.png,a toy", f'{content},"two animals, one cut"', "images/x.png,no matter: the file is empty")
+    assert cleaned(root, **given).code == 1  # 1 of 5 is empty: what is left out is no fault, that is
+    assert cleaned(root, **given, max_bad_share=0.2).code == 0
+    samples, rejects, counts = results()
+    assert samples.pictures["sample_id"].tolist() == ["noise_2", "noise_3"]
+    rows = rejects.loc[rejects["kind"] == "picture", ["name", "reason", "detail"]].to_numpy().tolist()
+    assert sorted(rows) == [
+        ["noise_0.png", "excluded", "a toy"],
+        ["noise_1.png", "excluded", "two animals, one cut"],
+        ["x.png", "empty_file", "the file has 0 bytes"],
+    ]
+    assert counts["bad_share"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "said"),
+    [
+        (["noise_9.png,gone"], "picture,reason", r"out\.csv: noise_9\.png \(\+0 more\) names no file of the source, or"),
+        (["0" * 64 + ",gone"], "picture,reason", r"out\.csv: 0{64} \(\+0 more\) names no file"),
+        (["noise_0.png,"], "picture,reason", r"out\.csv: line 2: a picture and the reason for leaving it out must both be given"),
+        (["noise_0.png,a", "noise_0.png,b"], "picture,reason", r"out\.csv: noise_0\.png is listed twice"),
+        (["noise_0.png"], "picture", r"out\.csv: wants the columns picture, reason; found picture"),
+    ],
+)  # fmt: skip
+def test_a_list_that_cannot_be_meant_is_refused(
+    source: Callable[..., Path], cleaned: Cleaned, rows: list[str], header: str, said: str
+) -> None:
+    done = cleaned(source(), **listed(*rows, header=header))
+    assert done.code == 1
+    assert re.search(said, done.err), done.err
+
+
+def test_a_list_that_is_not_there_is_refused_and_an_empty_one_excludes_nothing(
+    source: Callable[..., Path], cleaned: Cleaned
+) -> None:
+    root = source()
+    done = cleaned(root, exclude="nowhere.csv")
+    assert done.code == 1
+    assert "nowhere.csv: no exclusion list" in done.err
+    assert cleaned(root, **listed()).code == 0
+    assert results()[2]["pictures"]["kept"] == 3
+
+
+def test_a_picture_without_a_usable_box_goes_where_boxes_are_required_and_exist(
+    source: Callable[..., Path], cleaned: Cleaned, picture: Make
+) -> None:
+    root = source(1, **extra("x", 1, (100, 80), [1, 2, 30, 40], [500, 2, 3, 4]), files={"x.png": picture(9, 100, 80)})
+    assert cleaned(root, require_box=True, **LENIENT).code == 0
+    samples, rejects, _ = results()
+    assert samples.pictures["sample_id"].tolist() == ["x"]
+    assert ("picture", "noise_0.png", "no_animal") in because(rejects)
+    assert cleaned(root).code == 0
+    assert len(results()[0].pictures) == 2
+
+
+def test_a_source_without_boxes_has_none_to_require(source: Callable[..., Path], cleaned: Cleaned) -> None:
+    assert cleaned(source(), require_box=True).code == 0
+    assert len(results()[0].pictures) == 3

@@ -220,7 +220,8 @@ def test_json_without_categories_leaves_nothing_and_says_why(tmp_path: Path, cle
     assert done.code == 1
     assert done.err == (
         "error: no picture is left of 1 (1 no_category). Nothing can be trained on this source. HRNet's and MMPose's JSON names "
-        "no categories: read the authors' .mat, or give them in `download.labels`\n"
+        "no categories: read the authors' .mat, or give them in `download.labels`, a COCO Camera Traps file with an annotation "
+        "for each picture (README, People and what they do)\n"
     )
 
 
@@ -235,11 +236,13 @@ def test_hand_labels_give_json_its_categories(
         (root / f"{name}.png").write_bytes(picture(n, 100, 80))
     write_cct(tmp_path / "hand.json", [{"id": "a.png", "file_name": "a.png"}], [{"image_id": "a.png", "category_id": 2}])
     labels = str(tmp_path / "hand.json")
-    params = {"download": {"adapter": "mpii", "source": f"path:{root}", "labels": labels}, "clean": {}}
-    for words in (("look", "--out", "raw.look.json"),
-                  ("fetch", "--look", "raw.look.json", "--dataset", "x", "--seed", 0, "--out", "raw")):  # fmt: skip
-        assert stage("download", words[0], "--params", "download", *words[1:], params=params).code == 0
-    assert stage("clean", "--params", "clean", "--raw", "raw", "--out", "clean", "--workers", 1).code == 0
+    given = {"download": {"adapter": "mpii", "source": f"path:{root}", "labels": labels}, "clean": {}}
+    params = {"datasets": {"x": {"smoke": given}}}
+    assert stage("download", "look", "--profile", "smoke", "--out", "look", params=params).code == 0
+    fetch = ("--params", "datasets.x.smoke.download", "--look", "look/x.json", "--dataset", "x", "--seed", 0, "--out", "raw")
+    assert stage("download", "fetch", *fetch).code == 0
+    words = ("--params", "datasets.x.smoke.clean", "--raw", "raw", "--out", "clean", "--workers", 1)
+    assert stage("clean", *words).code == 0
     samples, _, counts = results()
     assert samples.pictures[["sample_id", "label"]].to_numpy().tolist() == [["a.png", "fox"]]
     assert len(samples.people) == 1

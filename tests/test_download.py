@@ -24,7 +24,7 @@ import filelock
 import pytest
 
 from stages import download, transfer
-from stages.download import DownloadSettings, fetch, look
+from stages.download import DownloadSettings, fetch, look, look_all
 from stages.files import DataError, check_manifest, read_json
 from stages.settings import Record, section
 from stages.sources import open_source, scan, unchanged
@@ -100,9 +100,7 @@ def get(tmp_path: Path, *urls: str, **fields: Any) -> Path:
     records = tuple(Url(url=url, **fields) for url in urls)
     settings = DownloadSettings(adapter="folders", source="url", urls=records)
     out = tmp_path / "raw" / "set"
-    looked = tmp_path / "raw" / "set.look.json"
-    look(settings, looked)
-    fetch(settings, WHERE, "set", looked, out, tmp_path / "cache", seed=1)
+    fetch(settings, WHERE, "set", look(settings, out), out, tmp_path / "cache", seed=1)
     return out
 
 
@@ -122,7 +120,7 @@ def sha256(data: bytes) -> str:
 def fails(tmp_path: Path, match: str, *urls: str, **fields: Any) -> str:
     with pytest.raises(DataError, match=match) as caught:
         get(tmp_path, *urls, **fields)
-    assert os.listdir(tmp_path / "raw") == ["set.look.json"]  # nothing under the final name, nothing temporary
+    assert os.listdir(tmp_path / "raw") == []  # nothing under the final name, nothing temporary
     return str(caught.value)
 
 
@@ -426,6 +424,23 @@ def test_another_size_than_declared(tmp_path: Path, site: Site) -> None:
     fails(tmp_path, rf"a.zip: {len(ARCHIVE):,} bytes came, `urls` declares 5", site.url(), bytes=5)
 
 
+def test_an_adapter_that_brings_its_files_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "https://www.kaggle.com/datasets/somebody/animals"
+    given = {"adapter": "animal_posture", "source": "url", "urls": [{"url": page}]}
+    settings = section("download", DownloadSettings, {"download": given})
+
+    def bring(addresses: list[str], folder: Path) -> None:
+        assert addresses == [page]
+        (folder / "lying").mkdir()
+        (folder / "lying/a.jpg").write_bytes(b"a")
+
+    monkeypatch.setattr("stages.datasets.animal_posture.fetch", bring)
+    out = tmp_path / "raw/posture"
+    fetch(settings, WHERE, "posture", look(settings, out), out, tmp_path / "cache", seed=1)
+    assert (out / "lying/a.jpg").read_bytes() == b"a"
+    assert read_json(out / "source.json")["urls"] == [{"url": page}]
+
+
 def test_an_adapter_without_an_address(tmp_path: Path) -> None:
     fails(tmp_path, "folders: no public address is known. .*CITATION")
 
@@ -444,9 +459,8 @@ def folder(tmp_path: Path) -> Path:
 
 def from_folder(root: Path | str, tmp_path: Path) -> Path:
     settings = DownloadSettings(adapter="folders", source=f"path:{root}")
-    out, looked = tmp_path / "raw/set", tmp_path / "raw/set.look.json"
-    look(settings, looked)
-    fetch(settings, WHERE, "set", looked, out, tmp_path / "cache", seed=1)
+    out = tmp_path / "raw/set"
+    fetch(settings, WHERE, "set", look(settings, out), out, tmp_path / "cache", seed=1)
     return out
 
 
@@ -470,7 +484,7 @@ def test_a_folder_is_read_in_place(tmp_path: Path, folder: Path) -> None:
 def test_the_same_folder_gives_the_same_bytes(tmp_path: Path, folder: Path) -> None:
     def read() -> list[bytes]:
         out = from_folder(folder, tmp_path)
-        return [path.read_bytes() for path in (tmp_path / "raw/set.look.json", *sorted(out.iterdir()))]
+        return [path.read_bytes() for path in sorted(out.iterdir())]
 
     assert read() == read()
 
@@ -488,18 +502,15 @@ def test_a_folder_may_be_named_from_the_home_or_from_here(
 
 def test_look_says_what_changed(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = from_folder(folder, tmp_path)
-    looked = tmp_path / "raw/set.look.json"
-    before = looked.read_bytes()
     settings = DownloadSettings(adapter="folders", source=f"path:{folder}")
-    look(settings, looked)
-    assert looked.read_bytes() == before and capsys.readouterr().out == ""
+    before = look(settings, out)
+    assert look(settings, out) == before and capsys.readouterr().out == ""
     (folder / "a.jpg").write_text("other")
     os.utime(folder / "empty", ns=(1, 1))
     (folder / "deep/er/b c.jpg").unlink()
     for name in "123":
         (folder / f"new{name}").touch()
-    look(settings, looked)
-    assert looked.read_bytes() != before
+    assert look(settings, out) != before
     assert f"{folder}: 3 files new, 1 gone, 2 altered since {out} was written" in capsys.readouterr().out
     assert len(unchanged(open_source(out))) == 6
     assert f"{folder / 'a.jpg'}: altered since it was downloaded" in unchanged(open_source(out))
@@ -520,7 +531,7 @@ def test_look_is_quick(tmp_path: Path, folder: Path) -> None:
     for number in range(2000):
         (folder / str(number)).touch()
     start = time.perf_counter()
-    look(DownloadSettings(adapter="folders", source=f"path:{folder}"), tmp_path / "set.look.json")
+    look(DownloadSettings(adapter="folders", source=f"path:{folder}"), tmp_path / "raw/set")
     assert time.perf_counter() - start < 0.5
 
 
@@ -538,10 +549,10 @@ def test_what_is_no_folder_with_data(tmp_path: Path, kind: str) -> None:
 
 def test_a_folder_changed_after_the_look(tmp_path: Path, folder: Path) -> None:
     settings = DownloadSettings(adapter="folders", source=f"path:{folder}")
-    look(settings, tmp_path / "set.look.json")
+    looked = look(settings, tmp_path / "raw/set")
     (folder / "new").touch()
     with pytest.raises(DataError, match=r"changed while it was read. Run `dvc repro` again"):
-        fetch(settings, WHERE, "set", tmp_path / "set.look.json", tmp_path / "raw/set", tmp_path, 1)
+        fetch(settings, WHERE, "set", looked, tmp_path / "raw/set", tmp_path, 1)
     assert os.listdir(tmp_path / "raw") == []
 
 
@@ -574,7 +585,7 @@ def test_unreadable_files_are_named(tmp_path: Path, folder: Path, monkeypatch: p
     monkeypatch.setattr(download, "sha256_file", forbidden)
     with pytest.raises(DataError, match=r"1 of 4 files cannot be read: .*a\.jpg: Permission denied"):
         from_folder(folder, tmp_path)
-    assert os.listdir(tmp_path / "raw") == ["set.look.json"]
+    assert os.listdir(tmp_path / "raw") == []
 
 
 def test_names_that_are_not_utf8_are_named(folder: Path) -> None:
@@ -602,9 +613,8 @@ LABELS = '{"images": [], "annotations": [], "categories": []}'
 
 def with_labels(tmp_path: Path, labels: Path | str, source: str) -> Path:
     settings = DownloadSettings(adapter="folders", source=source, labels=str(labels))
-    out, looked = tmp_path / "raw/set", tmp_path / "raw/set.look.json"
-    look(settings, looked)
-    fetch(settings, WHERE, "fake", looked, out, tmp_path / "cache", seed=1)
+    out = tmp_path / "raw/set"
+    fetch(settings, WHERE, "fake", look(settings, out), out, tmp_path / "cache", seed=1)
     return out
 
 
@@ -627,21 +637,21 @@ def test_hand_labels_are_copied_and_are_none_of_the_sources_files(
 
 @pytest.mark.parametrize("kind", ["path", "embedded", "url"])
 def test_look_notices_other_hand_labels(tmp_path: Path, folder: Path, kind: str) -> None:
-    labels, looked = tmp_path / "mine.json", tmp_path / "set.look.json"
+    labels = tmp_path / "mine.json"
     source = f"path:{folder}" if kind == "path" else kind
     seen = set()
     for text in (LABELS, LABELS, LABELS + "\n"):
         labels.write_text(text)
-        look(DownloadSettings(adapter="folders", source=source, labels=str(labels)), looked)
-        seen.add(looked.read_bytes())
+        found = look(DownloadSettings(adapter="folders", source=source, labels=str(labels)), tmp_path / "raw/set")
+        seen.add(json.dumps(found))
     assert len(seen) == 2
 
 
 def test_hand_labels_changed_after_the_look(tmp_path: Path, folder: Path) -> None:
-    labels, looked = tmp_path / "mine.json", tmp_path / "set.look.json"
+    labels = tmp_path / "mine.json"
     labels.write_text(LABELS)
     settings = DownloadSettings(adapter="folders", source=f"path:{folder}", labels=str(labels))
-    look(settings, looked)
+    looked = look(settings, tmp_path / "raw/set")
     labels.write_text(LABELS + "\n")
     with pytest.raises(DataError, match=r"mine.json: changed since it was looked at. Run `dvc repro` again"):
         fetch(settings, WHERE, "set", looked, tmp_path / "raw/set", tmp_path, 1)
@@ -663,7 +673,7 @@ def test_hand_labels_that_cannot_be_used(tmp_path: Path, folder: Path, place: st
         (tmp_path / name).write_text("{\n")
     with pytest.raises(DataError, match=match):
         with_labels(tmp_path, tmp_path / place, f"path:{folder}")
-    assert not (tmp_path / "raw/set.look.json").exists()
+    assert not (tmp_path / "raw/set/manifest.json").exists()
 
 
 def test_hand_labels_reserve_their_name(tmp_path: Path, site: Site) -> None:
@@ -691,9 +701,8 @@ def renderer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def embed(tmp_path: Path, dataset: str = "fake", seed: int = 7, **embedded: Any) -> Path:
     settings = DownloadSettings(adapter="folders", source="embedded", embedded=embedded)
-    out, looked = tmp_path / "raw/set", tmp_path / "raw/set.look.json"
-    look(settings, looked)
-    fetch(settings, WHERE, dataset, looked, out, tmp_path / "cache", seed)
+    out = tmp_path / "raw/set"
+    fetch(settings, WHERE, dataset, look(settings, out), out, tmp_path / "cache", seed)
     return out
 
 
@@ -710,8 +719,8 @@ def test_embedded_scenes_are_drawn(tmp_path: Path, renderer: None) -> None:
         "bytes": 2,
     }
     assert open_source(out).files["images/1.txt"] == (1, sha256(b"8"))
-    looked = read_json(tmp_path / "raw/set.look.json")
-    assert looked == {"adapter": "folders", "source": "embedded", "settings": {"pictures": 2}}
+    settings = DownloadSettings(adapter="folders", source="embedded", embedded={"pictures": 2})
+    assert look(settings, out) == {"adapter": "folders", "source": "embedded", "settings": {"pictures": 2}}
     assert len(names(embed(tmp_path))) == 5
 
 
@@ -747,12 +756,40 @@ def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
 
+def sources(tmp_path: Path, **roots: Path) -> dict[str, bytes]:
+    """Look at folders, by the name of their data set, and return what was written of each."""
+    of = {name: {"smoke": {"download": {"adapter": "folders", "source": f"path:{root}"}}} for name, root in roots.items()}
+    look_all({"datasets": of}, "smoke", tmp_path / "raw/look")
+    return {name: (tmp_path / f"raw/look/{name}.json").read_bytes() for name in roots}
+
+
+def test_a_changed_source_changes_what_is_written_of_it_alone(tmp_path: Path, folder: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    before = sources(tmp_path, one=folder, two=other)
+    assert sources(tmp_path, one=folder, two=other) == before
+    (other / "new").touch()
+    after = sources(tmp_path, one=folder, two=other)
+    assert after["one"] == before["one"] and after["two"] != before["two"]
+
+
+def test_a_source_that_cannot_be_used_stops_its_own_data_set_alone(tmp_path: Path, folder: Path) -> None:
+    before = sources(tmp_path, one=folder, two=folder)
+    found = sources(tmp_path, one=folder, two=tmp_path / "gone")
+    assert found["one"] == before["one"]
+    looked = json.loads(found["two"])
+    settings = DownloadSettings(adapter="folders", source=f"path:{tmp_path / 'gone'}")
+    with pytest.raises(DataError, match="/gone: no such folder"):
+        fetch(settings, WHERE, "two", looked, tmp_path / "raw/two", tmp_path, 1)
+    assert check_manifest(tmp_path / "raw/look") == [] and not (tmp_path / "raw/two").exists()
+
+
 def test_the_command_line(tmp_path: Path, folder: Path) -> None:
     params = {"datasets": {"set": {"smoke": {"download": {"adapter": "folders", "source": f"path:{folder.name}"}}}}}
     (tmp_path / "params.yaml").write_text(json.dumps(params))
-    common = ("--params", "datasets.set.smoke.download")
-    fetching = ("fetch", *common, "--dataset", "set", "--look", "raw/set.look.json", "--out", "raw/set", "--seed", "1")
-    assert command(tmp_path, "look", *common, "--out", "raw/set.look.json").returncode == 0
+    fetching = ("fetch", "--params", "datasets.set.smoke.download", "--dataset", "set", "--look", "raw/look/set.json",
+                "--out", "raw/set", "--seed", "1")  # fmt: skip
+    assert command(tmp_path, "look", "--profile", "smoke", "--out", "raw/look").returncode == 0
     assert command(tmp_path, *fetching).returncode == 0
     assert len(open_source(tmp_path / "raw/set").files) == 4
     shutil.rmtree(folder)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 from scipy.io import loadmat, savemat
 
 from stages.clean import CleanSettings, clean_all
@@ -148,16 +149,22 @@ def test_surroundings_or_posture_may_be_shared_but_never_both() -> None:
     assert all(math.isclose(sum(shares.values()), 1) for kind in ACTIVITIES.values() for shares in (kind.where, kind.postures))
 
 
-@given(st.integers(1, 400), st.integers(1, 6), st.integers(0, 5))
+@given(st.integers(1, 400), st.lists(st.integers(1, 6), min_size=2, max_size=2).map(sorted), st.integers(0, 5))
 @settings(max_examples=40, deadline=None)
-def test_a_plan_has_the_asked_pictures_in_the_shares_of_their_activities(images: int, most: int, seed: int) -> None:
-    pictures = plan(ActivityScenes(images=images, most_people=most), seed)
+def test_a_plan_has_the_asked_pictures_in_the_shares_of_their_activities(images: int, people: list[int], seed: int) -> None:
+    least, most = people
+    pictures = plan(ActivityScenes(images=images, least_people=least, most_people=most), seed)
     assert [picture.number for picture in pictures] == list(range(images))
-    assert {picture.people for picture in pictures} <= set(range(1, most + 1))
+    assert {picture.people for picture in pictures} <= set(range(least, most + 1))
     counts = Counter(picture.category for picture in pictures)
     assert all(abs(counts[name] - kind.share * images) <= 1 for name, kind in ACTIVITIES.items())
     names = {activity.new_name(number, seed) for number in (*range(images), *range(1_000_000, 1_000_050))}
     assert len(names) == images + 50
+
+
+def test_no_number_of_people_is_refused() -> None:
+    with pytest.raises(ValidationError, match="least_people 4 is above most_people 3"):
+        ActivityScenes(least_people=4, most_people=3)
 
 
 # Pictures

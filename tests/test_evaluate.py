@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from stages import evaluate, scores
 from stages.answers import Answers
@@ -175,13 +174,13 @@ def test_a_model_has_at_most_a_dozen_numbers(headlines: dict[str, tuple[str, ...
 
 def test_where_nothing_is_apart_by_location_the_test_part_says_it_all() -> None:
     rows = figures("val", "test").drop(columns=["map50", "box_f1"])
-    extra = ["accuracy_low", "accuracy_high", "precision_macro", "precision_weighted", "recall_macro", "recall_weighted"]
+    extra = ["accuracy_low", "accuracy_high", "balanced_accuracy", "precision_macro", "precision_weighted", "recall_weighted"]
     rows = rows.assign(**{name: [0.5, 0.25] for name in extra})
     assert headline(rows) == {
         "val": {"f1_macro": 0.1},
         "test": {
-            "n": 12, "accuracy": 0.2, "accuracy_low": 0.25, "accuracy_high": 0.25, "precision_macro": 0.25,
-            "precision_weighted": 0.25, "recall_weighted": 0.25, "f1_macro": 0.2, "f1_macro_low": 0.2, "f1_macro_high": 0.2,
+            "n": 12, "accuracy": 0.2, "accuracy_low": 0.25, "accuracy_high": 0.25, "balanced_accuracy": 0.25,
+            "precision_macro": 0.25, "precision_weighted": 0.25, "f1_macro": 0.2, "f1_macro_low": 0.2, "f1_macro_high": 0.2,
             "majority": 0.2,
         },
     }  # fmt: skip
@@ -340,7 +339,7 @@ def test_rounded_goes_all_the_way_down() -> None:
 # The command line ----------------------------------------------------------------------------------------------------
 
 
-PARAMS = {"evaluate": {"draws": 50, "map_draws": 20}}
+DRAWS = ("--draws", 50, "--map_draws", 20)
 Answering = Callable[[Any], dict[str, float]]
 
 
@@ -352,11 +351,11 @@ def samples_table(labels: dict[str, str]) -> pd.DataFrame:
             "sample_id": ids, "path": ids, "label": list(labels.values()), "location": "1", "seq_id": ids,
             "frame_num": pd.array([pd.NA] * len(ids), "Int64"),
             "captured_at": pd.Series([pd.NaT] * len(ids), dtype="datetime64[us]"), "given_split": None,
-            "width_px": 100, "height_px": 50, "infrared": False, "bytes": 9,
+            "species": None, "width_px": 100, "height_px": 50, "infrared": False, "bytes": 9,
             "sha256": [f"{n:064x}" for n in range(len(ids))], "phash": [f"{n:016x}" for n in range(len(ids))], "note": "",
         }
     )  # fmt: skip
-    return SAMPLES.validate(table.astype({"given_split": "str"}))
+    return SAMPLES.validate(table.astype({"given_split": "str", "species": "str"}))
 
 
 @pytest.fixture
@@ -388,7 +387,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
             write_json(folder / "model.json", card)
         with new_folder(tmp_path / "predictions") as folder:
             found.to_parquet(folder / TABLE, index=False)
-        return ("evaluate", "--model", "m", "--params", "evaluate", "--trained", "model", "--predictions", "predictions",
+        return ("evaluate", "--model", "m", *DRAWS, "--trained", "model", "--predictions", "predictions",
                 "--clean", "clean", "--split", "splits/class", "--seed", 0, "--answers", "answers",
                 "--metrics", "metrics")  # fmt: skip
 
@@ -424,7 +423,7 @@ def results() -> dict[str, bytes]:
 
 
 def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], predicted: Any) -> None:
-    done = stage(*predicted(lambda row: right(row) if row.sample_id != "f" else {"deer": 1.0, "fox": 0.0}), params=PARAMS)
+    done = stage(*predicted(lambda row: right(row) if row.sample_id != "f" else {"deer": 1.0, "fox": 0.0}))
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
     assert set(metrics) == {"val", "seen", "unseen", "gap", "data", "architecture"}
@@ -464,9 +463,9 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
 
 def test_the_stage_is_the_same_twice(stage: Callable[..., Any], predicted: Any) -> None:
     words = predicted(right)
-    assert stage(*words, params=PARAMS).code == 0
+    assert stage(*words).code == 0
     first = results()
-    assert stage(*words, params=PARAMS).code == 0
+    assert stage(*words).code == 0
     assert results() == first
 
 
@@ -481,9 +480,9 @@ def test_the_stage_is_the_same_twice(stage: Callable[..., Any], predicted: Any) 
 def test_fault_59_60_nothing_old_is_replaced(
     stage: Callable[..., Any], predicted: Any, answer: Answering, message: str
 ) -> None:
-    assert stage(*predicted(right), params=PARAMS).code == 0
+    assert stage(*predicted(right)).code == 0
     before = results()
-    done = stage(*predicted(answer), params=PARAMS)
+    done = stage(*predicted(answer))
     assert done.code == 1
     assert message in done.err
     assert results() == before
@@ -494,13 +493,13 @@ def test_fault_60_nan_among_the_metrics_replaces_nothing(
     stage: Callable[..., Any], predicted: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     words = predicted(right)
-    assert stage(*words, params=PARAMS).code == 0
+    assert stage(*words).code == 0
     before = results()
     wrong = predicted(lambda row: {"deer": 0.4, "fox": 0.6})
     whole = getattr(scores, name)
     nan_of_one_table = lambda counts: whole(counts) if counts.ndim > 2 else np.float64("nan")  # noqa: E731
     monkeypatch.setattr(evaluate.scores, name, nan_of_one_table)
-    done = stage(*wrong, params=PARAMS)
+    done = stage(*wrong)
     assert done.code == 1
     assert f"error: val.{name} is not a finite number: nothing is written" in done.err
     assert results() == before
@@ -515,11 +514,11 @@ def test_fault_54_55_inputs_that_are_not_as_their_stage_left_them_are_refused(
     words = predicted(right)
     path = Path(name)
     path.write_bytes(path.read_bytes() + b" ")
-    done = stage(*words, params=PARAMS)
+    done = stage(*words)
     assert done.code == 1
     assert f"{path}: " in done.err
     path.unlink()
-    done = stage(*words, params=PARAMS)
+    done = stage(*words)
     assert done.code == 1
     assert f"{path}: missing" in done.err
     assert not Path("metrics").exists() and not Path("answers").exists()
@@ -528,7 +527,6 @@ def test_fault_54_55_inputs_that_are_not_as_their_stage_left_them_are_refused(
 def test_scoring_needs_no_network(predicted: Any, tmp_path: Path) -> None:
     """Else changed training code would score anew, and the stage would take seconds to start."""
     words = predicted(right)
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     script = "import sys; from stages import evaluate; evaluate.main(); sys.exit('torch' in sys.modules)"
     call = [sys.executable, "-c", script, *map(str, words[1:])]
     subprocess.run(call, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
@@ -539,13 +537,13 @@ def test_a_split_of_other_pictures_is_refused(stage: Callable[..., Any], predict
     with Path("splits/class/parts.csv").open("a") as file:
         file.write("gone,seen\n")
     write_manifest(Path("splits"))
-    done = stage(*words, params=PARAMS)
+    done = stage(*words)
     assert done.code == 1
     assert "splits/class: 1 pictures are not in the samples table, gone for example: run `dvc repro`" in done.err
 
 
 def test_metrics_are_json_that_others_read(stage: Callable[..., Any], predicted: Any) -> None:
-    assert stage(*predicted(right), params=PARAMS).code == 0
+    assert stage(*predicted(right)).code == 0
     text = Path("metrics/m.json").read_text()
     assert text.endswith("}\n")
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))
@@ -567,7 +565,7 @@ def detector(folders: Any) -> Callable[..., tuple[Any, ...]]:
 
 
 def test_the_stage_measures_a_detector_s_boxes_and_its_pictures(stage: Callable[..., Any], detector: Any) -> None:
-    done = stage(*detector(), params=PARAMS)
+    done = stage(*detector())
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
     assert metrics["val"]["map50"] == 1
@@ -598,7 +596,7 @@ def test_the_stage_measures_a_detector_s_boxes_and_its_pictures(stage: Callable[
 
 
 def test_a_detector_where_nothing_has_a_box_is_measured_by_its_pictures(stage: Callable[..., Any], detector: Any) -> None:
-    done = stage(*detector(true=TRUE[:0]), params=PARAMS)
+    done = stage(*detector(true=TRUE[:0]))
     assert done.code == 0, done.err
     assert "map50" not in pd.read_csv("metrics/m.parts.csv")
     assert set(read_json(Path("answers/chosen.json"))) == {"image_threshold", "temperature", "bias"}
@@ -609,7 +607,7 @@ def test_fault_60_nan_among_the_box_metrics_writes_nothing(
     stage: Callable[..., Any], detector: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate.box_scores, "map50_bootstrap", lambda *_: np.array([float("nan")]))
-    done = stage(*detector(), params=PARAMS)
+    done = stage(*detector())
     assert done.code == 1
     assert done.err == "error: val.map50_low is not a finite number: nothing is written\n"
     assert not Path("metrics").exists() and not Path("answers").exists()
@@ -724,6 +722,24 @@ def test_poses_of_a_part_without_pictures_are_left_out() -> None:
     assert set(headline(tables["parts"])) == {"val"}
 
 
+@pytest.mark.parametrize("headless", [["v"], ["t1", "t2"], ["v", "t1", "t2"]], ids=["val", "test", "everybody"])
+def test_poses_of_a_part_where_no_head_has_a_box_have_map_alone(headless: list[str]) -> None:
+    people = true_tables()["people"]
+    people.loc[people["sample_id"].isin(headless), HEAD_COLUMNS] = float("nan")
+    tables, whole = posed(samples_of_people(people=people)), posed(samples_of_people())
+    told, full = (headline(found["parts"]) for found in (tables, whole))
+    for part, names in (("val", {"v"}), ("test", {"t1", "t2"})):
+        if names <= set(headless):
+            kept = ("n", "people", "map50", "map50_low", "map50_high", "map50_95")
+            assert told[part] == {name: value for name, value in full[part].items() if name in kept}
+            own = tables["classes"][tables["classes"]["part"] == part]
+            assert own["n"].sum() == 0 and own["pckh"].isna().all()
+        else:
+            assert told[part] == full[part]
+    rows = tables["parts"].set_index("part")
+    assert rows["people_without_head"].to_dict() == {"val": int("v" in headless), "test": 3 * ("t1" in headless)}
+
+
 def test_poses_of_test_do_not_change_the_mean_pose() -> None:
     tables = true_tables()
     moved = tables["joints"].assign(y_px=tables["joints"]["y_px"].where(tables["joints"]["sample_id"] != "t1", 0.0))
@@ -748,7 +764,7 @@ def pose_model(folders: Any) -> tuple[Any, ...]:
 
 
 def test_the_stage_measures_poses_and_writes_what_the_graph_expects(stage: Callable[..., Any], pose_model: Any) -> None:
-    done = stage(*pose_model, params=PARAMS)
+    done = stage(*pose_model)
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
     assert metrics == {
@@ -770,13 +786,23 @@ def test_the_stage_measures_poses_and_writes_what_the_graph_expects(stage: Calla
     assert sorted(path.name for path in Path("answers").iterdir()) == ["chosen.json", "manifest.json"]
     assert done.out == "m val: OKS mAP50 1.000, PCKh 1.000, n 1\nm test: OKS mAP50 0.663, PCKh 0.644, n 2\n"
     first = results()
-    assert stage(*pose_model, params=PARAMS).code == 0
+    assert stage(*pose_model).code == 0
     assert results() == first
+
+
+def test_the_stage_says_why_there_is_no_pckh(stage: Callable[..., Any], folders: Any) -> None:
+    tables = true_tables()
+    tables["people"].loc[tables["people"]["sample_id"] != "v", HEAD_COLUMNS] = float("nan")
+    done = stage(*folders(["person"], dict.fromkeys(OF_PEOPLE, "walking"), OF_PEOPLE, found=PEOPLE_FOUND, **tables))
+    assert done.out == "m val: OKS mAP50 1.000, PCKh 1.000, n 1\nm test: OKS mAP50 0.663, no PCKh, as no head has a box, n 2\n"
+    metrics = read_json(Path("metrics/m.json"))
+    assert metrics["val"] == {"map50": 1.0, "pckh": 1.0}
+    assert set(metrics["test"]) == {"n", "people", "map50", "map50_low", "map50_high", "map50_95"}
 
 
 def test_tables_without_rows_have_the_columns_of_those_with_rows(stage: Callable[..., Any], predicted: Any) -> None:
     """What reads them for one model reads them for another."""
-    assert stage(*predicted(right), params=PARAMS).code == 0
+    assert stage(*predicted(right)).code == 0
     for name, columns in NO_ROWS.items():
         assert list(pd.read_csv(f"metrics/m.{name}.csv").columns) == columns
 
@@ -785,6 +811,6 @@ def test_fault_60_nan_among_the_figures_of_poses_writes_nothing(
     stage: Callable[..., Any], pose_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate.pose_scores, "pckh", lambda *_: float("nan"))
-    done = stage(*pose_model, params=PARAMS)
+    done = stage(*pose_model)
     assert (done.code, done.err) == (1, "error: val.pckh is not a finite number: nothing is written\n")
     assert not Path("metrics").exists() and not Path("answers").exists()

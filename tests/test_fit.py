@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from stages import fit as fitting
 from stages.backbones import build
-from stages.classifier import Classifier, ClassifierSettings
+from stages.classifier import Classifier, ClassifierSettings, Normalise
 from stages.files import DataError
 from stages.fit import BEST, LAST, Keeper, fit
 from stages.loading import Pictures, loader
@@ -61,7 +61,7 @@ class Run:
         network = make()
         train = Pictures(self.job.train, self.job.root, self.job.classes, self.settings, seed, training=True)
         val = Pictures(self.job.val, self.job.root, self.job.classes, self.settings, seed, training=False)
-        module = Classifier(network, (0.5,) * 3, (0.2,) * 3, self.settings, train.ids)
+        module = Classifier(network, Normalise((0.5,) * 3, (0.2,) * 3), self.settings, train.ids)
         batch = self.settings.batch_size
         return fit(module, loader(train, batch, seed), loader(val, batch), self.settings, seed, self.work)
 
@@ -128,7 +128,7 @@ def test_the_curve_has_a_row_for_each_epoch_and_the_schedule_rises_and_falls(tmp
 
 def test_biases_and_norms_are_not_decayed(tmp_path: Path) -> None:
     network = build("test_resnet", {}, 2)
-    module = Classifier(network, (0.5,) * 3, (0.2,) * 3, tiny.settings(), [])
+    module = Classifier(network, Normalise((0.5,) * 3, (0.2,) * 3), tiny.settings(), [])
 
     class Trainer:
         estimated_stepping_batches = 10
@@ -143,7 +143,7 @@ def test_biases_and_norms_are_not_decayed(tmp_path: Path) -> None:
 
 
 def test_pictures_are_normalised_by_mean_and_deviation() -> None:
-    module = Classifier(nn.Identity(), (0.5, 0.25, 0.0), (0.5, 0.1, 1.0), tiny.settings(), [])
+    module = Classifier(nn.Identity(), Normalise((0.5, 0.25, 0.0), (0.5, 0.1, 1.0)), tiny.settings(), [])
     picture = torch.tensor([255, 51, 102], dtype=torch.uint8).expand(2, 4, 5, 3)
     found = module(picture)
     assert found.shape == (2, 3, 4, 5)

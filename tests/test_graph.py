@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import networkx
 import pytest
 import yaml
 from dvc.repo import Repo
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PROFILES = ("smoke", "embedded", "paper")
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 # How many stages each entry of a section of params.yaml stands for.
-STAGES_OF = {"datasets": 5, "pretrained": 1, "harder": 1, "bboxes": 1, "heatmaps": 1, "models": 2}
+STAGES_OF = {"datasets": 4, "compare": 1, "pretrained": 1, "harder": 1, "synthetic": 1, "bboxes": 1, "heatmaps": 1, "models": 2}
 
 
 @functools.cache
@@ -47,7 +48,8 @@ def imported(module: Path) -> frozenset[Path]:
 def repo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Repo:
     """The shipped graph with each profile switched on, loaded by DVC itself."""
     folder = tmp_path_factory.mktemp(request.param)
-    for name in ("stages", "dvc.yaml"):
+    (folder / "look").mkdir()
+    for name in ("stages", "dvc.yaml", "look/dvc.yaml"):
         (folder / name).symlink_to(ROOT / name)
     text = (ROOT / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text.replace("\nprofile: embedded\n", f"\nprofile: {request.param}\n"))
@@ -67,7 +69,7 @@ def family_of(words: list[str]) -> str | None:
 
 
 def test_every_entry_has_its_stages(repo: Repo) -> None:
-    assert len(repo.index.stages) == 1 + sum(times * len(PARAMS[name]) for name, times in STAGES_OF.items())
+    assert len(repo.index.stages) == 2 + sum(times * len(PARAMS[name]) for name, times in STAGES_OF.items())
 
 
 def test_every_stage_declares_the_code_that_it_imports(repo: Repo) -> None:
@@ -98,7 +100,6 @@ def test_every_stage_reads_the_params_that_it_declares(repo: Repo) -> None:
         words = shlex.split(stage.cmd)
         declared = {name for dep in stage.params for name in dep.params}
         read = {option(words, "--params")} if "--params" in words else set()
-        read |= {"seed"} if "--seed" in words else set()
         if any(dep.def_path == "params.yaml" for dep in stage.deps if not hasattr(dep, "params")):
             continue  # the whole file
         assert read == declared, stage.addressing
@@ -127,6 +128,15 @@ def test_model_keys_name_their_dataset_and_where_there_are_several_their_version
         version = Path(entry["lists"]).name
         at_608 = version == "class" and entry["paper"]["image_px"] == 608 and key.endswith("-608")
         assert key.endswith(f"-{version}") or at_608
+
+
+def test_models_are_compared_once_all_are_evaluated_and_before_the_page(repo: Repo) -> None:
+    graph = repo.index.graph
+    stages = {stage.name: stage for stage in repo.index.stages}
+    for dataset in PARAMS["compare"]:
+        before = {stage.name for stage in networkx.descendants(graph, stages[f"compare@{dataset}"])}
+        assert {f"evaluate@{key}" for key in models_of(dataset)} <= before
+        assert f"compare@{dataset}" in {stage.name for stage in networkx.descendants(graph, stages[f"report@{dataset}"])}
 
 
 def models_of(dataset: str) -> dict[str, Any]:

@@ -203,12 +203,14 @@ class World:
         Image.fromarray(rgb).save(f"pictures/{path}")
         found = inspect(Path("pictures", path).read_bytes())
         self.rows.append({"sample_id": sample_id, "path": path, "label": label, "location": location, "seq_id": f"s-{sample_id}",
-                          "frame_num": 3, "captured_at": "2026-05-01", "given_split": None, "note": "", "part": part_,
+                          "species": None, "frame_num": 3, "captured_at": "2026-05-01", "given_split": None, "note": "", "part": part_,
                           **vars(found)})  # fmt: skip
         self.boxes += [(sample_id, *box) for box in boxes]
 
     def write(self, shuffle: int | None = None) -> None:
-        table = pd.DataFrame(self.rows).astype({"frame_num": "Int64", "captured_at": "datetime64[us]", "given_split": "str"})
+        table = pd.DataFrame(self.rows).astype(
+            {"frame_num": "Int64", "captured_at": "datetime64[us]", "given_split": "str", "species": "str"}
+        )
         boxes = pd.DataFrame(self.boxes, columns=["sample_id", "label", *BOX_COLUMNS])
         boxes = boxes.astype({"sample_id": "str", "label": "str"} | dict.fromkeys(BOX_COLUMNS, float))
         if shuffle is not None:
@@ -481,7 +483,7 @@ def test_a_source_picture_that_changed_is_refused(world: World, bytes_: bytes | 
 def test_an_id_that_is_taken_is_refused(world: World) -> None:
     world.add("f6+copy1", "deer", TRAIN)
     world.write()
-    assert "the id f6+copy1 is wanted for a copy, but a picture has it" in world.harden().err
+    assert "the id f6+copy1 is wanted for an added picture: rename the one that has it" in world.harden().err
 
 
 def test_a_version_with_pictures_of_its_own_is_no_start(world: World) -> None:

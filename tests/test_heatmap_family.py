@@ -1,6 +1,7 @@
 """The heatmap family: four stored channels in, a class out; it sees what `inputs` shows it and nothing else."""
 
 import json
+import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,12 +26,13 @@ from stages.networks.heatmap.network import SHOWN, FourChannels, Normalise
 from stages.networks.heatmap.stored import Stored, augmented
 from stages.predictions import check_predictions
 from stages.settings import section
-from stages.shards import Shards, Unfinished
+from stages.shards import Unfinished
 from tests import training_helpers as tiny
 
 H, W = 32, 48
 SHARD = 8  # samples
 TENSORS = ("rgb", "heatmap", "truth")
+MADE_WITH = {"pose": "activity-pose", "pose_sha256": "0" * 64, "settings": {"sigma_px": 3.0}}
 
 
 def settings(**changes: Any) -> HeatmapClassifierSettings:
@@ -56,9 +58,10 @@ def store(folder: Path, samples: dict[str, tuple[str, np.ndarray, np.ndarray, np
     shards = [ids[start : start + SHARD] for start in range(0, len(ids), SHARD)]
     unfinished = Unfinished(folder.parent / "unfinished", folder, len(shards))
     for number, names in enumerate(shards):
-        tensors = {name: np.stack([samples[sample][place] for sample in names]) for place, name in enumerate(TENSORS, start=1)}
+        rgb, found, true = (np.stack([samples[name][place] for name in names]) for place in (1, 2, 3))
+        tensors = {"rgb_heatmap": np.concatenate([rgb, found], axis=3), "truth": true}
         unfinished.add(number, tensors, [{"sample_id": name, "label": samples[name][0]} for name in names])
-    unfinished.finish()
+    unfinished.finish(MADE_WITH)
     return folder
 
 
@@ -144,7 +147,7 @@ def test_hardly_any_seed_starts_without_a_filter_that_sees_the_heatmap() -> None
 
 
 @pytest.mark.parametrize("inputs", SHOWN)
-def test_what_is_stored_is_shown_to_the_byte_and_the_rest_is_0(tmp_path: Path, inputs: str) -> None:
+def test_what_is_stored_is_read_to_the_byte_in_any_order_by_many_threads(tmp_path: Path, inputs: str) -> None:
     rng = np.random.default_rng(3)
     samples = {
         f"s{i:02}": ("red", *(rng.integers(0, 256, (H, W, channels), dtype=np.uint8) for channels in (3, 1, 1)))
@@ -156,9 +159,42 @@ def test_what_is_stored_is_shown_to_the_byte_and_the_rest_is_0(tmp_path: Path, i
         found = dict(zip(ids, pool.map(stored, ids), strict=True))
     for name, (_, rgb, predicted, true) in samples.items():
         heat = true if inputs == "rgb_truth" else predicted
-        expected = np.concatenate([rgb * (inputs != "heatmap"), heat * (inputs != "rgb")], axis=2)
         assert found[name].dtype == np.uint8
-        assert np.array_equal(found[name], expected)
+        assert np.array_equal(found[name], np.concatenate([rgb, heat], axis=2))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A folder of two shards."""
+    rng = np.random.default_rng(6)
+    tensors = [(rng.integers(0, 256, (H, W, channels), dtype=np.uint8) for channels in (3, 1, 1)) for _ in range(SHARD + 1)]
+    return store(tmp_path / "activity", {f"s{i}": ("red", *three) for i, three in enumerate(tensors)})
+
+
+def test_what_was_read_is_the_reader_s_own(stored: Path) -> None:
+    read = Stored(stored, "rgb")
+    before = read("s1").copy()
+    read("s1")[:] = 0
+    assert before.any() and np.array_equal(read("s1"), before)
+
+
+def test_a_reader_goes_to_worker_processes(stored: Path) -> None:
+    read = Stored(stored, "rgb_truth")
+    before = read("s8")
+    assert np.array_equal(pickle.loads(pickle.dumps(read))("s8"), before)
+
+
+def test_a_sample_that_is_not_stored_is_named(stored: Path) -> None:
+    with pytest.raises(DataError, match=r"activity: no sample s9 among the 9 stored: run `dvc repro`"):
+        Stored(stored, "rgb")("s9")
+
+
+def test_fault_46_a_truncated_shard_is_named_when_it_is_read(stored: Path) -> None:
+    path = stored / "shards/00001.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert Stored(stored, "rgb")("s0").shape == (H, W, 4)
+    with pytest.raises(DataError, match=r"shards/00001\.safetensors: cannot be read: .* makes this shard alone anew"):
+        Stored(stored, "rgb")("s8")
 
 
 def test_the_spread_of_heatmaps_is_that_of_all_their_pixels(tmp_path: Path) -> None:
@@ -233,10 +269,10 @@ def test_it_cannot_see_what_it_is_not_shown(tmp_path: Path, inputs: str, blind_t
     """Trained and asked on other values of the channels that are not shown, it becomes and answers the same to the bit."""
     the_job = job(tmp_path / "one")
     rng = np.random.default_rng(5)
-    stored = Shards(the_job.needs)
+    predicted, true = (Stored(the_job.needs, inputs) for inputs in ("rgb_heatmap", "rgb_truth"))
     other = {}
     for row in pd.concat([the_job.train, the_job.val]).itertuples():
-        tensors = [stored.read([row.sample_id], [name])[0] for name in TENSORS]
+        tensors = [*np.split(predicted(row.sample_id), [3], axis=2), true(row.sample_id)[..., 3:]]
         other[row.sample_id] = (row.label, *(
             rng.integers(0, 256, tensor.shape, dtype=np.uint8) if name in blind_to else tensor
             for name, tensor in zip(TENSORS, tensors, strict=True)
@@ -356,6 +392,7 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Job, Any])
     assert card["classes"] == card["outputs"] == ["blue", "red"]
     assert card["as_built"] == "test_efficientnet behind two convolutions, 0.1 M parameters, at 48 x 32 px, scratch"
     assert card["trained_on"] == {"data": "embedded", "train": 32, "val": 16, "seed": 0}
+    assert card["heatmaps"] == MADE_WITH
     assert HeatmapClassifierSettings.model_validate(card["settings"]) == settings()
     network = heatmap.load(folder)
     assert not network.module.training

@@ -14,11 +14,11 @@ import safetensors.torch
 import torch
 
 from stages import backbones, classifier, cost
-from stages.classifier import ClassifierSettings
 from stages.files import DataError, check_manifest, sha256_file, write_json, write_manifest
 from stages.fit import Keeper
 from stages.inference import predict
 from stages.networks import family, image
+from stages.networks.image.settings import ImageSettings
 from stages.predictions import PREDICTIONS, check_predictions
 from stages.settings import PARAMS, read_params, section
 from tests import training_helpers as tiny
@@ -26,19 +26,21 @@ from tests import training_helpers as tiny
 PROFILES = ("smoke", "embedded")
 
 
-def shipped() -> dict[str, ClassifierSettings]:
+def shipped() -> dict[str, ImageSettings]:
     """Every different network among the shipped models of the image family, by the path of its settings."""
     params = read_params(Path(__file__).parent.parent / PARAMS)
-    found: dict[str, ClassifierSettings] = {}
+    found: dict[str, ImageSettings] = {}
+    networks: list[tuple[Any, ...]] = []
     for name, model in params["models"].items():
         for profile in PROFILES if model["family"] == "image" else ():
-            chosen = section(f"models.{name}.{profile}", ClassifierSettings, params)
-            if chosen not in found.values():
+            chosen = section(f"models.{name}.{profile}", ImageSettings, params)
+            if (network := (chosen.architecture, chosen.options, chosen.image_px)) not in networks:
+                networks.append(network)
                 found[f"{name}.{profile}"] = chosen
     return found
 
 
-def trained(tmp_path: Path, settings: ClassifierSettings | None = None, **job: Any) -> tuple[Path, Any, Any]:
+def trained(tmp_path: Path, settings: ImageSettings | None = None, **job: Any) -> tuple[Path, Any, Any]:
     """Train; (the model's folder with its manifest, the job, what train returned)."""
     the_job = tiny.job(tmp_path, **job)
     result = image.train(settings or tiny.settings(), the_job)
@@ -66,7 +68,7 @@ def copied(model: tuple[Path, Any, Any], tmp_path: Path) -> tuple[Path, Any]:
 
 
 @pytest.mark.parametrize(("path", "settings"), [pytest.param(path, chosen, id=path) for path, chosen in shipped().items()])
-def test_every_shipped_network_trains_saves_and_predicts(tmp_path: Path, path: str, settings: ClassifierSettings) -> None:
+def test_every_shipped_network_trains_saves_and_predicts(tmp_path: Path, path: str, settings: ImageSettings) -> None:
     short = settings.model_copy(update={"epochs": 1, "batch_size": 4, "workers": 0})
     folder, job, result = trained(tmp_path, short, train=8, val=4)
 
@@ -170,7 +172,7 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Any, Any])
     assert (card["architecture"], card["image_px"]) == ("test_resnet", 32)
     assert card["as_built"] == "test_resnet, 0.4 M parameters, at 32 px, scratch"
     assert card["trained_on"] == {"data": "embedded", "train": 16, "val": 8, "seed": 0}
-    assert ClassifierSettings.model_validate(card["settings"]) == tiny.settings()
+    assert ImageSettings.model_validate_json(json.dumps(card["settings"])) == tiny.settings()
     assert set(result.cost) == {"parameters", "layers", "megabytes", "train_seconds", "epochs", "best_epoch", "ms_an_image",
                                 "device"}  # fmt: skip
     assert result.cost["megabytes"] == round((folder / "weights.safetensors").stat().st_size / 1e6, 3)
@@ -310,8 +312,8 @@ def test_fault_56_another_shape_is_named_both_ways(copied: tuple[Path, Any], cha
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"architecture": "torchvision/alexnet", "options": {"width": 0.05}}, "torchvision/alexnet does not take .*image_px 32"),
-    ({"architecture": "vit_tiny_patch16_224"}, r"vit_tiny_patch16_224 does not take .*image_px 32: .*\b224\b"),
+    ({"architecture": "torchvision/alexnet", "options": {"width": 0.05}}, "torchvision/alexnet does not take pictures of 32 x 32 px"),
+    ({"architecture": "vit_tiny_patch16_224"}, r"vit_tiny_patch16_224 does not take pictures of 32 x 32 px: .*\b224\b"),
     ({"options": {"no_such": 1}}, "`test_resnet` cannot be built with options .*no_such"),
     ({"init": "file:/nowhere/w.pth"}, r"/nowhere/w\.pth: no such file"),
     ({"init": "pretrained"}, r"init: pretrained: .* is no pretraining's folder\. Name one by the entry's `needs`"),
@@ -329,7 +331,7 @@ def test_what_does_not_fit_is_refused_before_training(tmp_path: Path, changes: d
 def test_an_unknown_architecture_is_refused_when_the_settings_are_read(architecture: str, close: str) -> None:
     params = {"models": {"m": tiny.settings().model_dump() | {"architecture": architecture}}}
     with pytest.raises(DataError) as raised:
-        section("models.m", ClassifierSettings, params)
+        section("models.m", ImageSettings, params)
     assert f"params.yaml: models.m.architecture: given {architecture!r}: no architecture `{architecture}` in timm" in str(
         raised.value
     )
@@ -346,7 +348,7 @@ def test_a_transformer_takes_the_size_that_it_is_built_for(tmp_path: Path) -> No
 def test_a_bad_init_is_refused_with_the_allowed_forms(init: str) -> None:
     params = {"models": {"m": tiny.settings().model_dump() | {"init": init}}}
     with pytest.raises(DataError) as raised:
-        section("models.m", ClassifierSettings, params)
+        section("models.m", ImageSettings, params)
     assert str(raised.value) == (
         f"params.yaml: models.m.init: given {init!r}: allowed: scratch, imagenet, pretrained, file:<path>, model:<name>"
     )
@@ -362,7 +364,7 @@ def test_a_good_init_is_taken(init: str) -> None:
 def test_an_unknown_family_lists_those_that_there_are() -> None:
     with pytest.raises(DataError, match="no model family `imge`. There is: .*image"):
         family("imge")
-    assert family("image").SETTINGS is ClassifierSettings
+    assert family("image").SETTINGS is ImageSettings
 
 
 # --- starting weights, through training --------------------------------------------------------------------------------

@@ -66,10 +66,11 @@ def cleaned(stage: Stage) -> Stage:
 
     def go(root: Path, labels: Path | None = None, adapter: str = "caltech_camera_traps") -> tuple[Samples, Any]:
         settings = {"adapter": adapter, "source": f"path:{root}", "labels": labels and str(labels)}
-        params = {"download": settings, "clean": LENIENT}
-        for words in (["look", "--out", "raw.look.json"],
-                      ["fetch", "--look", "raw.look.json", "--dataset", "x", "--seed", 0, "--out", "raw"]):  # fmt: skip
-            done = stage("download", words[0], "--params", "download", *words[1:], params=params)
+        params = {"datasets": {"raw": {"smoke": {"download": settings}}}, "clean": LENIENT}
+        for words in (["look", "--profile", "smoke", "--out", "look"],
+                      ["fetch", "--params", "datasets.raw.smoke.download", "--look", "look/raw.json", "--dataset", "raw",
+                       "--seed", 0, "--out", "raw"]):  # fmt: skip
+            done = stage("download", *words, params=params)
             assert done.code == 0, done.err
         done = stage("clean", "--params", "clean", "--raw", "raw", "--out", "clean", "--workers", 1)
         assert done.code == 0, done.err

@@ -10,7 +10,7 @@ import torch
 
 from stages import loading
 from stages.files import DataError
-from stages.loading import LoadSettings, Pictures, augmented, loader
+from stages.loading import LoadSettings, Pictures, Shuffled, augmented, loader
 from tests.training_helpers import noise, table
 
 LOADING = {"image_px": 32, "workers": 0}
@@ -247,6 +247,43 @@ def test_rotation_is_about_the_centre_and_within_its_limit() -> None:
     assert max(angles) > 20
 
 
+def test_a_shift_moves_by_up_to_its_share_of_the_side_both_ways_on_both_axes() -> None:
+    rgb = np.zeros((101, 101, 3), np.uint8)
+    rgb[49:52, 49:52] = 255
+    places = []
+    for found in drawn(rgb, 80, shift=0.1):
+        y, x = np.nonzero(found[..., 0] > 100)
+        places.append((x.mean() - 50, y.mean() - 50))
+    assert np.abs(places).max() <= 10.1 + 0.6
+    assert np.min(places, axis=0).max() < -7
+    assert np.max(places, axis=0).min() > 7
+
+
+def test_a_shear_leans_about_the_centre_by_up_to_its_angle() -> None:
+    rgb = np.zeros((65, 65, 3), np.uint8)
+    rgb[31:34, 31:34] = 255  # the centre
+    rgb[52:55, 31:34] = (255, 0, 0)  # 21 px below it
+    leans = []
+    for found in drawn(rgb, 80, shear_deg=10.0):
+        assert (found[32, 32] == 255).all()
+        y, x = np.nonzero((found[..., 0] > 120) & (found[..., 1] < 120))
+        assert y.mean() == pytest.approx(53, abs=0.3), "heights stay"
+        leans.append(np.degrees(np.arctan2(x.mean() - 32, 21)))
+    assert np.abs(leans).max() < 10.6
+    assert min(leans) < -7.5
+    assert max(leans) > 7.5
+
+
+def test_points_go_with_the_picture_that_is_moved_leant_turned_and_zoomed() -> None:
+    rgb = np.zeros((101, 101, 3), np.uint8)
+    rgb[39:42, 59:62] = 255
+    chosen = load_settings(image_px=101, shift=0.1, shear_deg=10.0, rotate_deg=15.0, zoom=1.2, flip=True)
+    for seed in range(20):
+        found, matrix = augmented(rgb, chosen, np.random.default_rng(seed))
+        y, x = np.nonzero(found[..., 0] > 100)
+        assert matrix @ [60, 40, 1] == pytest.approx([x.mean(), y.mean()], abs=0.6)
+
+
 def test_light_stays_within_its_share() -> None:
     grey = np.full((8, 8, 3), 100, np.uint8)
     values = [int(found[0, 0, 0]) for found in drawn(grey, 200, light=0.2)]
@@ -255,6 +292,32 @@ def test_light_stays_within_its_share() -> None:
     assert max(values) <= 100 * 1.2 + 25.6
     assert min(values) < 75
     assert max(values) > 125
+
+
+# --- chances -----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_drawn_by_their_chances_anew_in_each_epoch() -> None:
+    sampler = Shuffled(1000, 0, np.repeat([0.9 / 10, 0.1 / 990], [10, 990]))
+    epochs = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
+    assert epochs[0] == epochs[2] != epochs[1]
+    assert len(epochs[0]) == len(sampler) == 1000
+    items = [key[1] for key in epochs[0]]
+    assert sum(item < 10 for item in items) == pytest.approx(900, abs=40)
+    assert len(set(epochs[0])) == 1000, "no key comes twice"
+    for item in range(10):
+        assert [key[2:] for key in epochs[0] if key[1] == item] == [(), *((n,) for n in range(1, items.count(item)))]
+
+
+def test_a_picture_that_comes_again_is_augmented_anew(nine: tuple[pd.DataFrame, Path]) -> None:
+    data = pictures_of(nine, **EVERYTHING)
+    first, again, third = (data[key][0] for key in ((3, 0), (3, 0, 1), (3, 0, 2)))
+    assert torch.equal(first, data[3, 0][0])
+    assert not torch.equal(first, again)
+    assert not torch.equal(again, third)
 
 
 # --- pictures that are no longer what they were ------------------------------------------------------------------------

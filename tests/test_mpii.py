@@ -77,9 +77,9 @@ def test_every_field(tmp_path: Path) -> None:
         img_train=np.array([[1, 0]]),
     )
     a, b = raw.pictures.to_dict("records")
-    assert a | {"label": None, "width_px": None, "height_px": None, "location": None, "captured_at": None} == {
+    assert a | {"label": None, "width_px": None, "height_px": None, "location": None, "species": None, "captured_at": None} == {
         "row": "m.mat annolist(1)", "sample_id": "a.jpg", "file_name": "images/a.jpg", "label": None, "width_px": None,
-        "height_px": None, "location": None, "seq_id": "video_4", "frame_num": 11, "captured_at": None, "given_split": "train",
+        "height_px": None, "location": None, "species": None, "seq_id": "video_4", "frame_num": 11, "captured_at": None, "given_split": "train",
     }  # fmt: skip
     assert (b["given_split"], pd.isna(b["seq_id"]), pd.isna(b["frame_num"])) == ("test", True, True)
     assert labels(raw) == {"a.jpg": "sports", "b.jpg": "dancing"}
@@ -273,6 +273,21 @@ def test_which_files_are_read(tmp_path: Path) -> None:
     assert read(tmp_path, "train.json").pictures["sample_id"].tolist() == ["j.jpg"]
     with pytest.raises(DataError, match=r"no annotations c.mat. There is: a.mat, gt_valid.mat, planted.json, sub/b.mat"):
         read(tmp_path, "c.mat")
+
+
+def test_what_macos_writes_beside_files_and_another_damaged_mat_stop_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "._a.mat").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+    with pytest.raises(DataError, match="neither a .mat that holds RELEASE nor a JSON list of people"):
+        read(tmp_path)
+    (tmp_path / "z.mat").touch()
+    with pytest.raises(DataError, match=r"z.mat: not a MATLAB file .*, or name the annotations in `clean.annotations`"):
+        read(tmp_path)
+    write_mat(tmp_path / "a.mat", [picture("a.jpg", person(A))], ["sports"])
+    assert read(tmp_path).pictures["sample_id"].tolist() == ["a.jpg"]
+    said = capsys.readouterr().err
+    assert "a.mat is read; left alone: " in said and "z.mat: not a MATLAB file" in said and "._a.mat" not in said
 
 
 # JSON ----------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The page of a data set of people: its figures, its pictures with the people in them, and hostile names."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import save_file
 
 from stages import split
 from stages.bboxes import BoxesSettings, boxed
 from stages.files import DataError, check_manifest, new_folder, write_json
-from stages.people import BONES, HEAD_TOP, JOINT_NAMES, JOINTS, L_ANKLE, PEOPLE, PERSON, R_ANKLE
+from stages.people import BONES, HEAD_COLUMNS, HEAD_TOP, JOINT_NAMES, JOINTS, L_ANKLE, PEOPLE, PERSON, R_ANKLE
 from stages.people_report import (
     COLOURS,
     LONGER_PX,
@@ -31,11 +33,11 @@ from stages.people_report import (
     of_missing,
     of_reason,
     region,
+    tinted,
 )
-from stages.pose_scores import true_people
 from stages.predictions import JOINTS as FOUND_JOINTS
 from stages.predictions import TABLE, box_rows, class_rows
-from stages.samples import BOX_COLUMNS, SCORED, Samples, of_part, read_samples, read_version
+from stages.samples import BOX_COLUMNS, SCORED, Samples, of_part, read_samples, read_version, true_people
 from tests import training_helpers as tiny
 from tests.test_report import Page
 
@@ -43,7 +45,7 @@ DATASET, SCRIPT = "wood <em>", "<script>alert(1)</script>"
 IDS = [f"p{n:02}" for n in range(11)] + ["<i>&q"]
 LABELS = ["running", SCRIPT] * 6
 PARTS = ["train"] * 4 + ["val"] * 4 + ["test"] * 4
-PARAMS = {"evaluate": {"draws": 20, "map_draws": 10}}
+DRAWS = ("--draws", 20, "--map_draws", 10)
 PLACES = [(12.0 + 6 * (n % 4), 6.0 + 8 * (n // 4)) for n in range(16)]
 PEOPLE_OF = {name: [set()] for name in IDS} | {  # of each person, the joints that are absent
     "p01": [set(), set()],
@@ -129,9 +131,9 @@ def evaluate(stage: Callable[..., Any], name: str, found: pd.DataFrame) -> None:
     with new_folder(Path("models") / model) as folder:
         known = ["running", SCRIPT]
         write_json(folder / "model.json", {"classes": known, "trained_on": {"data": "your data"}, "as_built": "tiny <s>"})
-    done = stage("evaluate", "--model", model, "--params", "evaluate", "--trained", f"models/{model}", "--predictions", predictions,
+    done = stage("evaluate", "--model", model, *DRAWS, "--trained", f"models/{model}", "--predictions", predictions,
                  "--clean", "boxes", "--split", "splits/activity", "--seed", 0, "--answers", f"answers/{model}", "--metrics",
-                 "metrics", params=PARAMS)  # fmt: skip
+                 "metrics")  # fmt: skip
     assert done.code == 0, done.err
 
 
@@ -166,11 +168,14 @@ def finds(stage: Callable[..., Any], project: Path) -> Callable[[], None]:
         chosen = {name: found[found["sample_id"] == name] for name in rows.loc[rows["part"] == "test", "sample_id"]}
         chosen["p09"] = pd.concat([second, chosen["p09"]])
         folder = Path("data/heatmaps") / DATASET
-        folder.mkdir(parents=True)
+        (folder / "shards").mkdir(parents=True)
+        stored = np.zeros((len(chosen), 12, 16, 4), np.uint8)
+        stored[list(chosen).index("p09"), :, 8:, 3] = 255  # the heatmap of its right half
+        save_file({"rgb_heatmap": stored}, folder / "shards/0.safetensors")
         index = [
             {"sample_id": name, "part": "test", "label": "running", "boxes_px": two[BOX_COLUMNS].to_numpy().ravel().tolist(),
-             "joints_px": [number for person in two["joints"] for number in person]}
-            for name, two in chosen.items()
+             "joints_px": [number for person in two["joints"] for number in person], "shard": "0.safetensors", "row": row}
+            for row, (name, two) in enumerate(chosen.items())
         ]  # fmt: skip
         pd.DataFrame(index).to_parquet(folder / "index.parquet")
         loss = {"epoch": [0, 1], "train_pose_loss": [2.0, 1.0], "val_pose_loss": [3.0, 2.0]}
@@ -192,14 +197,15 @@ def report(stage: Callable[..., Any], project: Path) -> Callable[[], Page]:
 
 
 class Recorder(Album):
-    """Notes who is drawn on what, and draws nothing."""
+    """Notes what is drawn and who on it, and draws nothing."""
 
     def __init__(self, samples: Samples, out: Path) -> None:
         super().__init__(samples, out)
         self.added: dict[str, list[Person]] = {}
+        self.rgbs: dict[str, np.ndarray] = {}
 
     def add(self, rgb: np.ndarray, people: list[Person], text: str, numbered: bool = False) -> dict[str, str]:
-        self.added[text] = people
+        self.added[text], self.rgbs[text] = people, rgb
         return {"file": "x.jpg", "text": text}
 
 
@@ -279,6 +285,7 @@ def test_the_page_has_the_figures_of_joints_and_whom_heatmaps_are_of(
         "val",
         "4",
         "4",
+        "0",
         "1.000",
         "1.000",
         "1.000",
@@ -287,7 +294,7 @@ def test_the_page_has_the_figures_of_joints_and_whom_heatmaps_are_of(
         "1.000",
         "+0.000",
     ]
-    assert [test[1], test[2], test[3], test[6].split()[0], test[7], test[10].split()[0]] == [
+    assert [test[1], test[2], test[3], test[7].split()[0], test[8], test[11].split()[0]] == [
         "test",
         "4",
         "4",
@@ -337,6 +344,20 @@ def test_hostile_names_are_text_and_nothing_but_text(
     assert all(max(Image.open(path).size) == LONGER_PX for path in Path("page/pictures").iterdir())
     svg = Path("page/pose-0.svg").read_text()
     assert "<em>" not in svg and "wood &lt;em&gt;" in svg
+
+
+def test_a_part_where_no_head_has_a_box_has_no_pckh(finds: Callable[[], None], report: Callable[[], Page]) -> None:
+    people = pd.read_parquet("boxes/people.parquet")
+    with new_folder(Path("boxes")) as folder:
+        for path in Path("boxes").glob("[!m]*"):
+            shutil.copy(path, folder)
+        people.assign(**dict.fromkeys(HEAD_COLUMNS, float("nan"))).to_parquet(folder / "people.parquet", index=False)
+    finds()
+    page = report()
+    _, test = page.table("model")
+    assert [cell.split()[0] for cell in test[1:]] == ["test", "4", "4", "4", "0.752", "0.752", "–", "0", "–", "–", "–"]
+    by_joint, _ = page.named("joint")
+    assert by_joint[0] == ["0 r_ankle", "0", "–"] and "nan" not in page.text
 
 
 def test_the_page_is_the_same_twice(finds: Callable[[], None], tells: Callable[..., None], report: Callable[[], Page]) -> None:
@@ -401,6 +422,9 @@ def test_whom_a_heatmap_is_of_is_numbered_and_coloured(finds: Callable[[], None]
     assert [person.xyxy_px[0] for person in people] == [12.0, 32.0, 32.0, 12.0]
     assert all((person.joints[:, 2] > 0).all() for person in people)
     assert album.added["running, 0 found: p08"] == []
+    plain, glowing = (album.rgbs[f"running, {text}"].astype(int) for text in ("0 found: p08", "2 found: p09"))
+    assert np.ptp(plain) == 0, "nobody found, no heatmap"
+    assert np.ptp(glowing[:, :28]) == 0 and (glowing[:, 36:, 0] > glowing[:, :28, 0].max() + 50).all()
     assert chosen_people(album, heatmaps, Path("nowhere")) == chosen_people(album, Path("nowhere"), predictions) == []
 
 
@@ -415,6 +439,14 @@ def test_boxes_bones_and_joints_are_drawn_where_they_are() -> None:
         assert image[y, x].tolist() == [255, 0, 0], (x, y)
     assert image[100, 70].sum() == image[80, 200].sum() == 0
     assert (image[20:42, 22:40] == 255).all(axis=2).any()  # its number
+
+
+def test_a_heatmap_glows_where_it_is_strong_and_leaves_the_rest() -> None:
+    heatmap = np.zeros((4, 8), np.uint8)
+    heatmap[:, 4:] = 255
+    shown = tinted(np.full((40, 80, 3), 100, np.uint8), heatmap)
+    assert shown.shape == (40, 80, 3) and shown.dtype == np.uint8
+    assert (shown[:, :30] == 100).all() and (shown[:, 50:] == [224, 224, 20]).all()  # a fifth of 100, and 0.8 of yellow
 
 
 def test_a_numbered_picture_is_cut_to_its_people_and_shows_the_padding() -> None:

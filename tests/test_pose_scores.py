@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from stages.box_scores import average_precision, of_pictures
 from stages.files import DataError
-from stages.people import ABSENT, HEAD_COLUMNS, JOINT_NAMES, OCCLUDED, PERSON, VISIBLE, check_people
+from stages.people import ABSENT, HEAD_COLUMNS, JOINT_NAMES, OCCLUDED, PERSON, VISIBLE, check_people, points
 from stages.pose_scores import (
     head_sizes,
     joint_errors,
@@ -25,14 +25,12 @@ from stages.pose_scores import (
     pckh,
     pckh_bootstrap,
     pckh_by_joint,
-    points,
     posed,
     summary,
-    true_people,
     without_head,
 )
 from stages.predictions import JOINTS, PREDICTIONS, box_rows
-from stages.samples import BOX_COLUMNS, BOXES
+from stages.samples import BOX_COLUMNS, BOXES, true_people
 from stages.scores import interval
 
 BOX = (0.0, 0.0, 100.0, 200.0)  # OKS is exp(-squared distance in px * 32 / 10600) in it: 0.5 at 15.15 px

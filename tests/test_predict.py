@@ -37,14 +37,14 @@ FOX, DEER, PERSON, NOTHING = (230, 0, 0), (0, 153, 0), (0, 0, 255), (0, 0, 0)
 
 
 class Command:
-    """`stages.predict` in a folder with the three models of `predict_helpers`; what their networks were shown."""
+    """`stages.predict` in a folder with the models of `predict_helpers`; what their networks were shown."""
 
     def __init__(self, stage: Callable[..., Finished], monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self._stage, self.folder, self.card, self.out = stage, folder, folder / "card", folder / "out"
         self.networks: list[Network] = []
         colours.project(folder)
         monkeypatch.setattr(trained, "load", self._load)
-        monkeypatch.setattr(predict, "settle_threads", lambda _network: None)
+        monkeypatch.setattr(predict, "settle_threads", lambda _looker: None)
 
     def _load(self, model: Path) -> Network:
         self.networks.append(colours.network(model.name))
@@ -504,8 +504,8 @@ def test_annotated_copies_and_labels_from_the_same_command(command: Command) -> 
 
 
 @pytest.mark.parametrize(("model", "words", "message"), [
-    ("colors", [], r"no trained model `colors`. There is:\n  colours-boxes\n  colours-class\n  colours-crop\n"),
-    ("colours-boxes", ["--detector", "colours-boxes"], "--boxes and --detector are for models that classify boxes"),
+    ("colors", [], r"no trained model `colors`. There is:\n  colours-act\n  colours-boxes\n  colours-class\n  colours-crop\n  colours-pose\n"),
+    ("colours-boxes", ["--detector", "colours-boxes"], "--boxes is for models that classify boxes"),
     ("colours-crop", ["--detector", "colours-class"], "--detector colours-class: it finds no boxes"),
     ("colours-crop", ["--detector", "nothing"], "no trained model `nothing`"),
     ("colours-crop", ["--boxes", "nothing.json"], r"nothing\.json: no such file"),

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 
 from stages import pose_scores, pretrain
+from stages.embedded.objects import CLASSES
 from stages.files import DataError, check_manifest, read_json, seed_from
 from stages.networks import Job, Trained
 from stages.people import ABSENT, PERSON
 from stages.pictures import read_picture
 from stages.pretrain import renderer
-from stages.samples import BOX_COLUMNS
+from stages.samples import BOX_COLUMNS, true_people
 from stages.settings import Record
 
 DRAW = {"images": 20, "locations": 4}
@@ -98,7 +99,7 @@ def test_all_people_are_of_one_class_and_come_with_their_joints(stage: Callable[
     ids = {*job.train["sample_id"], *job.val["sample_id"]}
     assert set(job.boxes["sample_id"]) == set(job.people["sample_id"]) == ids, "nobody left, no picture left"
     assert len(job.boxes) == len(job.people) and len(job.joints) == 16 * len(job.people)
-    about = pose_scores.true_people(job.people, job.joints, job.boxes)  # a box for each, in the same order
+    about = true_people(job.people, job.joints, job.boxes)  # a box for each, in the same order
     points, boxes = pose_scores.points(about), about[BOX_COLUMNS].to_numpy()[:, None]
     there = points[..., 2] != ABSENT
     assert there.any(axis=1).all()
@@ -106,6 +107,15 @@ def test_all_people_are_of_one_class_and_come_with_their_joints(stage: Callable[
     assert inside.all(axis=-1)[there].all()
     assert job.data == "embedded" and not set(job.train["seq_id"]) & set(job.val["seq_id"])
     assert read_json(Path("models/start/pretrain.json")) == {"pretrained": True, "pictures": len(ids), "epochs": 3}
+
+
+def test_objects_keep_their_classes(stage: Callable[..., Any], fake: list[Job]) -> None:
+    done = stage(*words(draws="objects"), params=params(draw={"images": 124}, val=0.25))
+    assert done.code == 0, done.err
+    (job,) = fake
+    assert set(CLASSES) == set(job.classes) == set(job.val["label"])
+    assert job.data == "embedded" and job.boxes.empty and job.people.empty
+    assert read_json(Path("models/start/pretrain.json"))["pictures"] == len(job.train) + len(job.val) == 124
 
 
 @pytest.mark.parametrize(

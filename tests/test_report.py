@@ -21,7 +21,7 @@ NEVER = "wolf & <b>cub</b>"  # a class that only train has
 PARTS = ["train"] * 6 + ["val"] * 4 + ["seen"] * 4 + ["unseen"] * 4
 LABELS = [NEVER, "deer"] + ["deer", SCRIPT, EMPTY, "deer"] * 4
 IDS = [f"p{n:02}" for n in range(len(LABELS) - 1)] + ["<i>&q"]
-PARAMS = {"evaluate": {"draws": 20, "map_draws": 10}}
+DRAWS = ("--draws", 20, "--map_draws", 10)
 COST = {
     "parameters": 12345,
     "layers": 7,
@@ -130,9 +130,9 @@ def evaluated(stage: Callable[..., Any], project: Path) -> Callable[..., None]:
             found.to_parquet(folder / TABLE, index=False)
         with new_folder(project / "models" / name) as folder:
             write_json(folder / "model.json", {"classes": known, "trained_on": {"data": "your data"}, "as_built": "tiny <s>"})
-        done = stage("evaluate", "--model", name, "--params", "evaluate", "--trained", f"models/{name}", "--predictions",
+        done = stage("evaluate", "--model", name, *DRAWS, "--trained", f"models/{name}", "--predictions",
                      f"predictions/{name}", "--clean", "clean", "--split", "splits/class", "--seed", 0,
-                     "--answers", f"answers/{name}", "--metrics", "metrics", params=PARAMS)  # fmt: skip
+                     "--answers", f"answers/{name}", "--metrics", "metrics")  # fmt: skip
         assert done.code == 0, done.err
         if cost:
             write_json(project / "metrics" / f"{name}.cost.json", cost)

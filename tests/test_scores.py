@@ -1,14 +1,27 @@
 """Metrics against scikit-learn, and the bootstrap against resampling by hand."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics
 
 from stages import scores
-from stages.scores import accuracy, bootstrap, confusion, f1_macro, headline, interval, per_class, precision_recall_f1
+from stages.scores import (
+    accuracy,
+    balanced_accuracy,
+    bootstrap,
+    confusion,
+    f1_macro,
+    headline,
+    interval,
+    per_class,
+    precision_recall_f1,
+)
 
 CLASSES = ["deer", "fox", "rabbit", "wolf", "empty"]
 
@@ -30,6 +43,10 @@ def test_scores_are_those_of_scikit_learn(table: pd.DataFrame) -> None:
     present = [label for label in CLASSES if label in actual]
     expected = metrics.f1_score(actual, predicted, labels=present, average="macro", zero_division=0)
     assert f1_macro(counts) == pytest.approx(expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes that are only ever predicted
+        expected = metrics.balanced_accuracy_score(actual, predicted)
+    assert balanced_accuracy(counts) == pytest.approx(expected)
     found = precision_recall_f1(counts)
     expected_parts = metrics.precision_recall_fscore_support(actual, predicted, labels=CLASSES, zero_division=0)
     for ours, theirs in zip(found, expected_parts, strict=False):
@@ -53,12 +70,14 @@ def test_exact_numbers() -> None:
     assert f1 == pytest.approx([6 / 7, 0.4, 0])
     assert f1_macro(counts) == pytest.approx((6 / 7 + 0.4) / 2)  # `empty` has no true item: no say
     assert accuracy(counts) == pytest.approx(0.7)
+    assert balanced_accuracy(counts) == pytest.approx((0.75 + 0.5) / 2)
 
 
 def test_many_confusions_at_once_are_each_as_if_alone() -> None:
     counts = np.random.default_rng(0).integers(0, 5, (7, 4, 4)).astype(float)
     assert f1_macro(counts) == pytest.approx([float(f1_macro(one)) for one in counts])
     assert accuracy(counts) == pytest.approx([float(accuracy(one)) for one in counts])
+    assert balanced_accuracy(counts) == pytest.approx([float(balanced_accuracy(one)) for one in counts])
     assert precision_recall_f1(counts)[2].shape == (7, 4)
 
 
@@ -174,6 +193,8 @@ def test_headline(seed: int, count: int) -> None:
             expected = of_sklearn(table["actual"], table["predicted"], labels=present, average=average, zero_division=0)
             assert found[f"{name}_{average}"] == pytest.approx(expected)
     assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
+    assert found["balanced_accuracy"] == found["recall_macro"]
+    assert 0 <= found["balanced_accuracy_low"] < found["balanced_accuracy_high"] <= 1
     assert found["majority"] == pytest.approx((table["actual"] == "deer").mean())
     assert 0 <= found["f1_macro_low"] < found["f1_macro_high"] <= 1
     # A rare class can fall out of a draw, which lifts its mean: allow a little.
@@ -205,3 +226,27 @@ def test_a_paired_difference_is_of_the_same_pictures_and_sequences() -> None:
     assert scores.paired_difference(a, a.sample(frac=1, random_state=1), 100, 0) == (0, 0, 0)
     with pytest.raises(ValueError, match="not of the same pictures"):
         scores.paired_difference(a, b[:5], 10, 0)
+
+
+def test_paired_counts_keep_the_classes_and_draw_the_same_sequences() -> None:
+    a = pd.DataFrame({"sample_id": list("abcd"), "seq_id": list("1122"), "actual": list("xyxx"), "predicted": list("xyxy")})
+    b = a.assign(predicted=list("xxxy")).sample(frac=1, random_state=3)
+    whole, drawn = scores.paired_counts(a, b, ["x", "y", "z"], 50, 0)
+    assert [counts.tolist() for counts in whole] == [[[2, 1, 0], [0, 1, 0], [0, 0, 0]], [[2, 1, 0], [1, 0, 0], [0, 0, 0]]]
+    assert drawn[0].shape == drawn[1].shape == (50, 3, 3)
+    assert np.array_equal(drawn[0].sum(-1), drawn[1].sum(-1))  # of each draw, as many true items of each class
+    with pytest.raises(ValueError, match="not among those to count"):
+        scores.paired_counts(a, b, ["x"], 10, 0)
+
+
+@given(only_a=st.integers(0, 400), only_b=st.integers(0, 400))
+def test_mcnemars_exact_test_is_a_binomial_one(only_a: int, only_b: int) -> None:
+    expected = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    assert scores.mcnemar_exact(only_a, only_b) == pytest.approx(expected, abs=1e-12)
+    assert 0 <= scores.mcnemar_exact(only_a, only_b) == scores.mcnemar_exact(only_b, only_a) <= 1
+
+
+def test_mcnemars_exact_test_by_hand() -> None:
+    assert scores.mcnemar_exact(0, 5) == pytest.approx(2 / 2**5)
+    assert scores.mcnemar_exact(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
+    assert scores.mcnemar_exact(3, 3) == scores.mcnemar_exact(0, 0) == 1

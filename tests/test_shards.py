@@ -1,7 +1,6 @@
-"""Shards: whole or not at all, gone on with after a kill, a broken one alone made anew, read in any order."""
+"""Shards: whole or not at all, gone on with after a kill, a broken one alone made anew."""
 
 import json
-import pickle
 import resource
 import subprocess
 import sys
@@ -11,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 from stages.files import MANIFEST, DataError, check_manifest
-from stages.shards import Shards, Tensors, Unfinished
+from stages.shards import Tensors, Unfinished
 
 COUNT = 3  # shards of two samples, the last of one
 MADE = ["00000.safetensors", "00001.safetensors", "00002.safetensors"]
@@ -37,7 +35,7 @@ def make(work: Path, out: Path, but: tuple[int, ...] = ()) -> Unfinished:
         if number not in but:
             unfinished.add(number, tensors(number), rows(number))
     if not but:
-        unfinished.finish()
+        unfinished.finish({"sigma_px": 1.5})
     return unfinished
 
 
@@ -53,59 +51,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_written(out: Path) -> None:
     assert check_manifest(out) == []
-    assert sorted(contents(out)) == ["index.parquet", MANIFEST, *(f"shards/{name}" for name in MADE)]
+    assert sorted(contents(out)) == ["index.parquet", "made.json", MANIFEST, *(f"shards/{name}" for name in MADE)]
+    for number, name in enumerate(MADE):
+        stored = load_file(out / "shards" / name)
+        assert {key: values.tolist() for key, values in stored.items()} == {
+            key: values.tolist() for key, values in tensors(number).items()
+        }
+    assert json.loads((out / "made.json").read_text()) == {"sigma_px": 1.5}
     index = pd.read_parquet(out / "index.parquet")
     assert index["sample_id"].tolist() == ["0é0", "0é1", "1é0", "1é1", "2é0"]
     assert index["shard"].tolist() == [MADE[0], MADE[0], MADE[1], MADE[1], MADE[2]]
     assert index["row"].tolist() == [0, 1, 0, 1, 0]
     assert [list(people) for people in index["people"]] == [[], [1], [], [1], []]
     assert not list((out.parent / "work").glob("*.safetensors")), "kept once"
-
-
-ids = [(number, i) for number in range(COUNT) for i in range(len(rows(number)))]
-
-
-@given(
-    st.lists(st.sampled_from(ids), min_size=1, max_size=8),
-    st.lists(st.sampled_from(["rgb", "heatmap", "truth"]), min_size=1, max_size=4),
-)
-def test_any_samples_in_any_order_with_any_tensors(
-    tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[int, int]], names: list[str]
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / "read"
-    if not folder.exists():
-        make(folder / "work", folder / "out")
-    found = Shards(folder / "out").read([f"{number}é{i}" for number, i in asked], names)
-    expected = [np.concatenate([tensors(number)[name][i] for name in names], axis=-1) for number, i in asked]
-    assert found.dtype == np.uint8 and found.tolist() == np.stack(expected).tolist()
-
-
-def test_what_was_read_is_the_reader_s_own(out: Path) -> None:
-    shards = Shards(out)
-    shards.read(["1é0"], ["rgb"])[:] = 0
-    assert (shards.read(["1é0"], ["rgb"])[0] == tensors(1)["rgb"][0]).all()
-
-
-def test_a_reader_goes_to_worker_processes(out: Path) -> None:
-    shards = Shards(out)
-    shards.read(["0é0"], ["rgb"])
-    other = pickle.loads(pickle.dumps(shards))
-    assert (other.read(["0é0", "2é0"], ["heatmap"]) == shards.read(["0é0", "2é0"], ["heatmap"])).all()
-
-
-def test_a_sample_or_a_folder_that_is_not_there(out: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"out: no sample 3é0 among the 5 stored: run `dvc repro`"):
-        Shards(out).read(["0é0", "3é0"], ["rgb"])
-    with pytest.raises(DataError, match=r"index\.parquet: no such file. `dvc repro` makes it"):
-        Shards(tmp_path)
-
-
-def test_fault_46_a_truncated_shard_is_named_when_it_is_read(out: Path) -> None:
-    path = out / "shards" / MADE[1]
-    path.write_bytes(path.read_bytes()[:-1])
-    assert Shards(out).read(["0é0"], ["rgb"]).shape == (1, 4, 5, 3)
-    with pytest.raises(DataError, match=r"shards/00001\.safetensors: cannot be read: .* makes this shard alone anew"):
-        Shards(out).read(["1é0"], ["rgb"])
 
 
 @pytest.mark.parametrize("how", ["truncated", "altered"])
@@ -144,7 +102,7 @@ def test_other_inputs_take_nothing_over(out: Path, tmp_path: Path) -> None:
     assert other.missing() == [0, 1, 2]
     for number in range(COUNT):
         other.add(number, {name: values // 2 for name, values in tensors(number).items()}, rows(number))
-    other.finish()
+    other.finish({"sigma_px": 2.5})
     back = Unfinished(tmp_path / "work", out, COUNT)
     assert back.missing() == [0, 1, 2] and back.problems == []
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stages.files import DataError, check_manifest, read_json, write_json
 from stages.samples import BOXES, PARTS_CSV, SAMPLES
 from stages.settings import section
-from stages.split import Shares, SplitSettings, Unseen, allocate, check, cut, hold_out, leaks, near_pairs, report
+from stages.split import Shares, SplitSettings, Unseen, allocate, check, cut, hold_out, joined, leaks, near_pairs, report
 
 SHARES = {"location": {"train": 0.46, "val": 0.44, "test": 0.10}, "class": {"train": 0.65, "val": 0.25}}
 BOTH = {"unseen": {"locations": 0.3, "max_per_class": 100}, "seen": 0.1} | SHARES
@@ -32,6 +32,7 @@ def table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     pictures = pictures.assign(
         sample_id=[f"p{n:04}" for n in range(count)],
         path=[f"p{n}.png" for n in range(count)],
+        species=pd.Series([None] * count, dtype="str"),
         frame_num=pd.array([pd.NA] * count, dtype="Int64"),
         captured_at=pd.Series([pd.NaT] * count, dtype="datetime64[us]"),
         width_px=8, height_px=6, infrared=False, bytes=9, note="",
@@ -680,6 +681,41 @@ def test_fault_35_look_alikes_are_reported_with_the_pair_or_fail(apart: int) -> 
         checked(phash=hashes, given={"near_duplicates": "fail"})
     assert str(caught.value) == f"{text}. Set split.near_duplicates to report to go on"
     assert checked(phash=hashes, given={"near_bits": 2}) == ([] if apart == 3 else [text])
+
+
+def test_look_alikes_are_joined_with_their_groups_and_through_others() -> None:
+    near = [f"{int(HASHES[0], 16) ^ mask:016x}" for mask in (0, 0b11, 0b1111)]  # the first and the last are 4 bits apart
+    pictures = pd.DataFrame({"seq_id": ["e", "d", "c", "c", "b", "a"], "phash": [*near, HASHES[1], HASHES[1], HASHES[2]]})
+    assert joined(pictures, "seq_id", 3).tolist() == ["b", "b", "b", "b", "b", "a"]
+    assert joined(pictures, "seq_id", 1).tolist() == ["e", "d", "b", "b", "b", "a"]
+    assert joined(pictures.iloc[::-1], "seq_id", 3).tolist() == ["a", "b", "b", "b", "b", "b"]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 4))
+@settings(max_examples=20)
+def test_together_leaves_no_look_alike_in_two_parts(seed: int, bits: int) -> None:
+    rng = np.random.default_rng(seed)
+    pictures = people(seed, 60, 3)
+    near = rng.integers(0, len(pictures), len(pictures) // 2)
+    flips = [1 << int(n) for n in rng.integers(0, 64, len(near))]
+    hashes = pictures["phash"].tolist()
+    for at, flip in zip(near, flips, strict=True):
+        hashes[at] = f"{int(hashes[0 if at % 3 else 1], 16) ^ flip:016x}"
+    pictures = pictures.assign(phash=hashes)
+    wanted = stratified(a={}).model_copy(update={"near_duplicates": "together", "near_bits": bits})
+    parts = cut(pictures, wanted, seed)["a"].reindex(pictures.index)
+    found = leaks(pictures, parts, bits)
+    assert sum(found["look_alikes"].values()) == 0
+    assert found["sequences"] == []
+    assert (parts != "unused").all()
+
+
+def test_where_look_alikes_cannot_be_kept_together_the_split_fails() -> None:
+    hashes = [*HASHES[:3], HASHES[1]]
+    with pytest.raises(
+        DataError, match=r"1 pictures outside train look like one in train .*Set split\.near_duplicates to report"
+    ):
+        checked("official", phash=hashes, given={"near_duplicates": "together"})
 
 
 def test_fault_35_every_look_alike_is_counted_by_part() -> None:

@@ -433,7 +433,7 @@ def test_a_state_is_of_its_inputs_alone(project: Path, monkeypatch: pytest.Monke
     assert work_key(monkeypatch) == keys[0]
     keys.append(work_key(monkeypatch, seed=1))
     with monkeypatch.context() as patch:
-        patch.setattr(train.importlib.metadata, "version", lambda name: "0.0.1")
+        patch.setattr("importlib.metadata.version", lambda name: "0.0.1")
         keys.append(work_key(monkeypatch))
     write_params(project, learning_rate=0.004)
     keys.append(work_key(monkeypatch))

@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from stages.classifier import ClassifierSettings
 from stages.files import write_json, write_manifest
 from stages.networks import Job
+from stages.networks.image.settings import ImageSettings
 from stages.samples import BOX_COLUMNS, BOXES, PARTS_CSV, check_tables
 
 # Networks this small are slower on two threads than on one, and far slower beside other test processes.
@@ -47,13 +47,13 @@ def table(root: Path, pictures: dict[str, tuple[str, np.ndarray]]) -> pd.DataFra
         (root / f"{sample_id}.png").write_bytes(data)
         rows.append(
             {
-                "sample_id": sample_id, "path": f"{sample_id}.png", "label": label, "location": None, "seq_id": sample_id,
+                "sample_id": sample_id, "path": f"{sample_id}.png", "label": label, "location": None, "species": None, "seq_id": sample_id,
                 "frame_num": None, "captured_at": None, "given_split": None, "width_px": rgb.shape[1],
                 "height_px": rgb.shape[0], "infrared": False, "bytes": len(data),
                 "sha256": hashlib.sha256(data).hexdigest(), "phash": "0" * 16, "note": "",
             }
         )  # fmt: skip
-    columns = {"location": "str", "given_split": "str", "frame_num": "Int64", "captured_at": "datetime64[us]"}
+    columns = {"location": "str", "species": "str", "given_split": "str", "frame_num": "Int64", "captured_at": "datetime64[us]"}
     return pd.DataFrame(rows).astype(columns)
 
 
@@ -66,12 +66,12 @@ def two_colours(root: Path, count: int, side_px: int = 32, prefix: str = "p", se
     )
 
 
-def settings(**changes: Any) -> ClassifierSettings:
+def settings(**changes: Any) -> ImageSettings:
     """A training of under a second: the tiniest ResNet of timm, 32 px, no loader processes."""
     values: dict[str, Any] = {
         "architecture": "test_resnet", "image_px": 32, "epochs": 2, "batch_size": 8, "learning_rate": 0.003, "workers": 0,
     }  # fmt: skip
-    return ClassifierSettings.model_validate(values | changes)
+    return ImageSettings.model_validate(values | changes)
 
 
 def no_boxes() -> pd.DataFrame:

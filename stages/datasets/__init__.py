@@ -3,6 +3,7 @@
     CITATION, LICENCE   to be shown beside every figure made from the data
     URLS                where the authors keep it, for `source: url`; empty where it cannot be fetched
     read(root, files, annotations) -> Raw
+    fetch(addresses, folder)   only where `source: url` needs more than to fetch each address: to bring the files into a folder
 
 and is found by its file's name. Only `download` and `clean` import adapters.
 """
@@ -25,7 +26,7 @@ class Raw:
     """A source as its authors wrote it, in tables; nothing decoded, nothing dropped in silence.
 
     pictures     row (where in the source), sample_id, file_name, label (of the whole picture, or missing), width_px and
-                 height_px (as the source says, or missing), location, seq_id, frame_num, captured_at, given_split
+                 height_px (as the source says, or missing), location, species, seq_id, frame_num, captured_at, given_split
     annotations  row, sample_id, label, x_px, y_px, w_px, h_px (at the source's own scale), has_box
     rejects      kind (picture | annotation | file | person | joint), row, name, reason, detail
     merged       picture rows that name a picture again, in a later list of the same source or in the hand labels
@@ -48,7 +49,9 @@ class Raw:
     joints: pd.DataFrame | None = None
 
 
-PICTURE_COLUMNS = "row sample_id file_name label width_px height_px location seq_id frame_num captured_at given_split".split()
+PICTURE_COLUMNS = (
+    "row sample_id file_name label width_px height_px location species seq_id frame_num captured_at given_split".split()
+)
 ANNOTATION_COLUMNS = "row sample_id label x_px y_px w_px h_px has_box".split()
 REJECT_COLUMNS = "kind row name reason detail".split()
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # in small letters

@@ -10,6 +10,7 @@ half a pixel too small; and the document's rules compare what is written with 0 
 """
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -86,9 +87,19 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
 
 
 def _lists(root: Path, files: Collection[str]) -> list[str]:
-    mats = [name for name in sorted(files) if name.lower().endswith(".mat") and "RELEASE" in _variables(root / name)]
+    mats, unreadable = [], []
+    for name in sorted(files):
+        if name.lower().endswith(".mat") and not PurePosixPath(name).name.startswith("._"):  # which macOS writes beside files
+            try:
+                mats += [name] if "RELEASE" in _variables(root / name) else []
+            except DataError as error:
+                unreadable.append(error)
     if len(mats) > 1:
         raise DataError(f"{root}: several .mat files hold RELEASE: {', '.join(mats)}. Name one in `clean.annotations`")
+    if unreadable and not mats:
+        raise DataError(f"{unreadable[0]}, or name the annotations in `clean.annotations`")
+    if unreadable:
+        print(f"{mats[0]} is read; left alone: {'; '.join(map(str, unreadable))}", file=sys.stderr)
     found = mats or [name for name in sorted(files) if name.lower().endswith(".json") and _is_list(read_json(root / name))]
     if not found:
         raise DataError(f"{root}: no MPII annotations: neither a .mat that holds RELEASE nor a JSON list of people")

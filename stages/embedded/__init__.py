@@ -5,6 +5,7 @@
     quadrupeds.py      four-legged species by their proportions, and their postures and gaits
     birds.py           the same for birds
     people.py          the same for people, with the 16 joints of MPII
+    things.py          furniture, plants, tools, figures of geometry
     figures.py         all of these by name; pose(figure, posture, phase)
     drawing.py         a posed body as a patch with its exact box
     places.py          what a fixed camera looks at: ground, plants, stones, distance
@@ -14,6 +15,11 @@
     surroundings.py    where people do things: street, field, stage, hall, room, garden
     activity.py        the activity dataset, in MPII's own .mat
     activity_faults.py the faults in it, at known counts
+    portraits.py       a photo of one figure, near and whole
+    posture.py         the posture dataset, as a table of actions, and its synthetic pictures
+    posture_faults.py  the faults in it, at known counts
+    sketch.py          the synthetic pictures' own style: cartoons
+    objects.py         other animals, people and things, in a folder for each class
 
 A pose is a pure function of figure, posture (or gait) and phase, and a picture one of place, light and actors, so a
 clip is the same scene at successive phases. Figures, places and light were settled before any model saw them, and are

@@ -11,11 +11,11 @@ import io
 import multiprocessing
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.io import savemat
 
 from stages.embedded.camera_trap import encode
@@ -76,7 +76,8 @@ ACTIVITIES: dict[str, Activity] = {
         {"garden": 1}, {"bending": 0.6, "squatting": 0.4},
     ),
 }  # fmt: skip
-PEOPLE_SHARES = (0.42, 0.27, 0.13, 0.08, 0.06, 0.04)  # of the pictures with 1, 2, ... people
+PEOPLE_SHARES = (0.5, 0.27, 0.11, 0.06, 0.04, 0.02)  # of the pictures with 1, 2, ... people
+TALLEST = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5)  # of 1, 2, ... people: the height of one who stands, as a share of the picture's
 PHASES = {"jumping": (0.62, 0.88), "star_jump": (0.2, 0.8)}  # of a turn, where the posture can be told from standing
 FACING = frozenset({"dancing", "star_jump"})  # rather to or from the camera than across
 
@@ -88,10 +89,17 @@ class ActivityScenes(Record):
     """What to draw."""
 
     images: int = Field(600, gt=0)  # good pictures; the planted faults come on top
-    most_people: int = 6  # in a picture; 6 at most
+    least_people: int = Field(1, ge=1, le=6)  # in a picture, where there is room
+    most_people: int = Field(6, ge=1, le=6)
     least_px: int = 160  # a picture's longer side lies between these
     most_px: int = 240
     jpeg_quality: int = 90  # 0 to 100
+
+    @model_validator(mode="after")
+    def _least_first(self) -> Self:
+        if self.least_people > self.most_people:
+            raise ValueError(f"least_people {self.least_people} is above most_people {self.most_people}")
+        return self
 
 
 SETTINGS = ActivityScenes  # by this name `stages.download` finds it
@@ -127,8 +135,8 @@ def plan(settings: ActivityScenes, seed: int) -> list[Plan]:
     rng = np.random.default_rng(seed_from("activity plan", seed))
     upto = np.floor(np.cumsum([activity.share for activity in ACTIVITIES.values()]) * settings.images + 0.5).astype(int)
     categories = np.repeat(list(ACTIVITIES), np.diff(upto, prepend=0))
-    shares = np.array(PEOPLE_SHARES[: settings.most_people])
-    people = rng.choice(len(shares), len(categories), p=shares / shares.sum()) + 1
+    shares = np.array(PEOPLE_SHARES[settings.least_people - 1 : settings.most_people])
+    people = rng.choice(len(shares), len(categories), p=shares / shares.sum()) + settings.least_people
     order = rng.permutation(len(categories))
     return [Plan(number, str(categories[at]), int(people[at]), seed) for number, at in enumerate(order)]
 
@@ -185,7 +193,6 @@ def _dressed(rng: np.random.Generator) -> Person:
 def _actors(there: Place, activity: Activity, people: int, rng: np.random.Generator) -> list[Actor]:
     """People who do it, each wholly in the picture and hardly overlapping; fewer than asked for where there is no room."""
     height, width = there.distance_m.shape
-    largest = (0.85, 0.75, 0.6, 0.55, 0.5, 0.45)[people - 1]  # a person's standing height as a share of the picture's
     found: list[Actor] = []
     taken: list[Array] = []
     for _ in range(people):
@@ -193,7 +200,7 @@ def _actors(there: Place, activity: Activity, people: int, rng: np.random.Genera
         phase = float(rng.uniform(*PHASES.get(posture, (0.0, 1.0))))
         heading = float(rng.choice([270, 90], p=[0.75, 0.25]) if posture in FACING else rng.choice([0, 180]))
         heading += float(rng.normal(0, 26))
-        share = largest * rng.uniform(0.7, 1.0)
+        share = TALLEST[people - 1] * rng.uniform(0.75, 1.0)
         body = pose(figure, posture, phase)
         for attempt in range(40):
             distance_m = there.focal_px * figure.length_m / (share * 0.985**attempt * height)

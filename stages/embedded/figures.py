@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 
-from stages.embedded import birds, coats, people, quadrupeds
+from stages.embedded import birds, coats, people, quadrupeds, things
 from stages.embedded.birds import Bird
 from stages.embedded.people import Person
 from stages.embedded.quadrupeds import Quadruped
 from stages.embedded.skeleton import Body
+from stages.embedded.things import Thing
 
-Figure = Quadruped | Bird | Person
+Figure = Quadruped | Bird | Person | Thing
 
 FIGURES: dict[str, Figure] = {**quadrupeds.SPECIES, **birds.SPECIES, **people.PEOPLE}
 
@@ -24,6 +25,8 @@ def postures(figure: Figure) -> tuple[str, ...]:
             return birds.POSTURES
         case Person():
             return tuple(people.POSTURES)
+        case Thing():
+            return ()
 
 
 def pose(figure: Figure, posture: str, phase: float) -> Body:
@@ -35,6 +38,8 @@ def pose(figure: Figure, posture: str, phase: float) -> Body:
             return birds.pose(figure, posture, phase % 1.0)
         case Person():
             return people.pose(figure, posture, phase % 1.0)
+        case Thing():
+            return things.pose(figure)
 
 
 def vary(figure: Figure, rng: np.random.Generator, spread: float = 0.07) -> Figure:

@@ -12,7 +12,8 @@ has: `datapackage.json` says what is to be added. Until then it is no valid pack
     left_out.csv  each file that the standard has no place for, with the reason: no time of capture, mostly
 
 The standard wants scientific names, and a model's classes may be anything; they are tags, `label:<class>`, and people alone get
-a `scientificName`. Files that a person should look at keep the machine's answer, with the tag `review:true`.
+a `scientificName`. Files that a person should look at keep the machine's answer, with the tag `review:true`. What
+people do is `behavior`.
 """
 
 import posixpath
@@ -25,7 +26,7 @@ from typing import Any
 
 from stages.files import new_folder, read_json, sha256_bytes, write_json
 from stages.formats import as_text, csv_table, media_type, probability, share_xywh
-from stages.results import ANIMAL, PERSON, VEHICLE, Box, Result, Run, kind_of
+from stages.results import ANIMAL, PERSON, VEHICLE, Box, Result, Run
 from stages.samples import EMPTY
 
 _TABLES = ("media", "observations")
@@ -128,21 +129,25 @@ def _observations(event: list[Result], threshold: float, by: dict[str, str], zon
     if first.sequence is not None:
         label = first.sequence_label or EMPTY
         of_event = {"observationID": f"event:{first.sequence}", "deploymentID": _deployment_id(first)}
-        answer = _named(kind_of(label), label, first.sequence_confidence)
-        yield in_time | by | answer | of_event | {"observationLevel": "event"}
+        answer = _named(first.kind_of(label), label, first.sequence_confidence)
+        yield in_time | by | answer | _behaviour(first, label) | of_event | {"observationLevel": "event"}
 
 
 def _seen(result: Result, threshold: float) -> Iterator[dict[str, Any]]:
     """What distinguishes the observations of one file."""
     review = ["review:true"] if result.review else []
-    found = _found(result, threshold)
+    found, label = _found(result, threshold), result.label or EMPTY
     if not found:
-        label = result.label or EMPTY
-        yield _named(kind_of(label), label, result.confidence, *review)
+        yield _named(result.kind_of(label), label, result.confidence, *review) | _behaviour(result, label)
     for box, individuals in found:
         frame = [] if box.frame is None else [f"frame:{box.frame}"]
         bbox = zip(("bboxX", "bboxY", "bboxWidth", "bboxHeight"), share_xywh(box.xyxy), strict=True)
-        yield _named(box.kind, box.label, box.score, *frame, *review) | dict(bbox) | {"count": individuals}
+        seen = _named(box.kind, box.label, box.score, *frame, *review) | _behaviour(result, label)
+        yield seen | dict(bbox) | {"count": individuals}
+
+
+def _behaviour(result: Result, label: str) -> dict[str, str]:
+    return {"behavior": label.replace("|", "/")} if result.of_people else {}  # `|` parts the standard's values
 
 
 def _found(result: Result, threshold: float) -> list[tuple[Box, int]]:

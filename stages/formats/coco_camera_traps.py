@@ -8,7 +8,9 @@ https://github.com/agentmorris/MegaDetector/blob/main/megadetector/data_manageme
                   video's answer, marked `sequence_level_annotation`
     a failed file an image that is `corrupt`, with its `failure` and without annotation: it is not empty, but not known
 
-`score` is how sure the model is. A bbox is [x, y, width, height] in px of the picture the right way up.
+`score` is how sure the model is. A bbox is [x, y, width, height] in px of the picture the right way up. People may have COCO's
+`keypoints`: x, y and 2 for each joint in the order that the category names, three zeros where it is less sure than JOINT_FLOOR.
+What they do is an annotation without bbox, beside those of the people.
 """
 
 import json
@@ -16,13 +18,14 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
 from stages.files import new_file
 from stages.formats import json_items, probability
-from stages.results import Box, Result, Run
+from stages.people import BONES, JOINT_NAMES
+from stages.results import JOINT_FLOOR, PERSON, Box, Result, Run
 from stages.samples import EMPTY
 
 
@@ -46,7 +49,13 @@ def write(target: Path, results: Iterable[Result], run: Run) -> None:
         aside.seek(0)
         shutil.copyfileobj(aside, file)
         file.write('\n ],\n "categories": [')
-        file.writelines(json_items({"id": number, "name": label} for label, number in numbers.items()))
+        pose = {"keypoints": list(JOINT_NAMES), "skeleton": [[one + 1, other + 1] for one, other in BONES]}  # counted from 1
+        file.writelines(
+            json_items(
+                {"id": number, "name": label} | (pose if run.finds_joints and label == PERSON else {})
+                for label, number in numbers.items()
+            )
+        )
         file.write("\n ]\n}\n")
 
 
@@ -77,16 +86,24 @@ def _of(result: Result, threshold: float) -> Iterator[tuple[dict[str, Any], list
     if result.frame_rate is None:
         if result.sequence is not None:
             image["seq_id"] = result.sequence
-        yield image, [_of_box(box, result) for box in boxes] or [answer]
+        found = [_of_box(box, result) for box in boxes]
+        yield image, [answer, *found] if result.scores else found or [answer]
         return
     for frame in result.frames:
         found = [_of_box(box, result) for box in boxes if box.frame == frame]
-        of_frame = {"label": EMPTY} if boxes else answer | {"sequence_level_annotation": True}
-        yield image | {"id": f"{result.path}#{frame}", "seq_id": result.path, "frame_num": frame}, found or [of_frame]
+        of_frame = {"label": EMPTY} if boxes and not result.scores else answer | {"sequence_level_annotation": True}
+        found = [of_frame, *found] if result.scores else found or [of_frame]
+        yield image | {"id": f"{result.path}#{frame}", "seq_id": result.path, "frame_num": frame}, found
 
 
 def _of_box(box: Box, result: Result) -> dict[str, Any]:
     sides = (result.width_px, result.height_px) * 2
     x_min, y_min, x_max, y_max = (round(share * side, 2) for share, side in zip(box.xyxy, sides, strict=True))
     bbox = [x_min, y_min, round(x_max - x_min, 2), round(y_max - y_min, 2)]
-    return {"label": box.label, "bbox": bbox, "score": probability(box.score)}
+    annotation: dict[str, Any] = {"label": box.label, "bbox": bbox, "score": probability(box.score)}
+    if box.joints:
+        width_px, height_px = result.width_px, result.height_px
+        points = [[round(x * width_px, 2), round(y * height_px, 2), 2] if sure >= JOINT_FLOOR else [0, 0, 0]
+                  for x, y, sure in box.joints]  # fmt: skip
+        annotation |= {"keypoints": list(chain(*points)), "num_keypoints": sum(point[2] > 0 for point in points)}
+    return annotation

@@ -11,6 +11,8 @@ How our models are said in it:
                   not know `empty`, and the classifications are its probabilities, those under 0.01 left out. None where the
                   answer is `empty`. MegaDetector's tools put SpeciesNet's pictures without a box much so. In a video it is
                   given the first frame that was looked at.
+    activities    of what people do, the probabilities are classifications of each person found; where nobody was found, of the
+                  whole picture, a person. Joints have no place in the format.
 
 All boxes are written, also those below the run's threshold, which is the `typical_detection_threshold`. Sequences and
 calibrated confidences have no place in the format.
@@ -23,7 +25,7 @@ from typing import Any
 
 from stages.files import new_file
 from stages.formats import json_items, media_type, probability, share_xywh
-from stages.results import ANIMAL, PERSON, VEHICLE, Box, Result, Run, kind_of
+from stages.results import ANIMAL, PERSON, VEHICLE, Box, Result, Run
 from stages.samples import EMPTY
 
 _CATEGORIES = {ANIMAL: "1", PERSON: "2", VEHICLE: "3"}
@@ -73,8 +75,13 @@ def _image(result: Result, run: Run, numbers: dict[str, str]) -> dict[str, Any]:
         image |= {"frame_rate": result.frame_rate or _NO_FRAME_RATE, "frames_processed": list(result.frames)}
     if result.failure is not None:
         return image | {"failure": result.failure, "detections": None}
-    found = [_of_box(box, numbers) for box in result.boxes] if run.finds_boxes else _of_whole(result, numbers)
-    return image | {"detections": found}
+    return image | {"detections": _detections(result, run, numbers)}
+
+
+def _detections(result: Result, run: Run, numbers: dict[str, str]) -> list[dict[str, Any]]:
+    if not run.finds_boxes or (result.scores and not result.boxes):
+        return _of_whole(result, numbers)
+    return [_of_box(box, numbers) | _classes(result, numbers) for box in result.boxes]
 
 
 def _of_box(box: Box, numbers: dict[str, str]) -> dict[str, Any]:
@@ -86,16 +93,18 @@ def _of_box(box: Box, numbers: dict[str, str]) -> dict[str, Any]:
 
 
 def _of_whole(result: Result, numbers: dict[str, str]) -> list[dict[str, Any]]:
-    kind = kind_of(result.label or EMPTY)
+    kind = result.kind_of(result.label or EMPTY)
     if kind == EMPTY:
         return []
     frame = result.frames[0] if result.frames else None
-    detection = _detection(kind, 1 - result.scores.get(EMPTY, 0.0), _WHOLE, frame)
+    return [_detection(kind, 1 - result.scores.get(EMPTY, 0.0), _WHOLE, frame) | _classes(result, numbers)]
+
+
+def _classes(result: Result, numbers: dict[str, str]) -> dict[str, Any]:
+    """The `classifications` of a model of whole pictures, if it has any."""
     surest = sorted(result.scores.items(), key=lambda item: -item[1])
     sure = [[numbers[label], probability(score)] for label, score in surest if label in numbers and score >= _LEAST]
-    if sure:
-        detection["classifications"] = sure
-    return [detection]
+    return {"classifications": sure} if sure else {}
 
 
 def _detection(kind: str, conf: float, xyxy: tuple[float, float, float, float], frame: int | None) -> dict[str, Any]:

@@ -8,12 +8,11 @@ import difflib
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import pytorch_lightning as lightning
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
@@ -23,14 +22,15 @@ from torchvision.ops import batched_nms, remove_small_boxes
 
 from stages import backbones, cost
 from stages.classifier import Normalise
-from stages.files import DataError, read_json, require_manifest, seed_from, sha256_file, write_json
-from stages.fit import FitSettings, fit, optimizers, require_finite
+from stages.files import DataError, read_json, require_manifest, seed_from, sha256_file
+from stages.fit import FitSettings, optimizers, require_finite
 from stages.geometry import Boxes, area, clip, rescale, warp
 from stages.inference import Found, Network, device
-from stages.loading import LoadSettings, Pictures, augmented, loader
+from stages.loading import LoadSettings, Pictures, augmented
 from stages.networks import Job, Trained, read_card
 from stages.predictions import BOX
 from stages.samples import BOX_COLUMNS, EMPTY, located
+from stages.training import origin, starts, trained
 from stages.views import squeezed
 
 with warnings.catch_warnings(action="ignore", category=FutureWarning):  # effdet scripts its matcher as it is imported
@@ -51,7 +51,8 @@ _NOT_OPTIONS = {"name", "url", "image_size", "num_classes", "num_levels", "soft_
 class EfficientDetSettings(FitSettings, LoadSettings):
     variant: str = "tf_efficientdet_d0"  # a configuration of effdet; the document's 52 M parameters are d6 and d7
     options: dict[str, Any] = Field({})  # what differs from it: backbone_name, fpn_channels, max_level, anchor_scale, ...
-    init: str = "scratch"  # scratch | coco (effdet's weights, by the network) | file:<path> | pretrained (what `needs` names)
+    # coco: effdet's weights, by the network; pretrained: what `needs` names
+    init: Annotated[str, starts("scratch", "coco", "file:<path>", "pretrained")] = "scratch"
     score_floor: float = Field(0.001, gt=0, lt=1)  # less sure boxes are not kept
     max_boxes: int = Field(100, gt=0)  # of a picture, the surest
     nms_iou: float = Field(0.5, gt=0, le=1)  # of two boxes of a class that overlap more, the less sure one goes
@@ -63,14 +64,6 @@ class EfficientDetSettings(FitSettings, LoadSettings):
             close = ", ".join(difflib.get_close_matches(variant, efficientdet_model_param_dict, 3, 0.5))
             raise ValueError(f"no such variant in effdet.{f' Did you mean {close}?' if close else ''}")
         return variant
-
-    @field_validator("init")
-    @classmethod
-    def _known_init(cls, init: str) -> str:
-        kind, colon, value = init.partition(":")
-        if (kind in ("scratch", "coco", "pretrained") and not colon) or (kind == "file" and value):
-            return init
-        raise ValueError("allowed: scratch, coco, file:<path>, pretrained")
 
 
 SETTINGS = EfficientDetSettings
@@ -329,17 +322,6 @@ def train(settings: EfficientDetSettings, job: Job) -> Trained:
     torch.manual_seed(job.seed)
     network = build(settings.variant, settings.options, len(classes), settings.image_px)
     started_from = initialise(network, settings, job.needs)
-    module = Detector(network, settings, train_set.ids)
-    best, curve, facts = fit(
-        module,
-        loader(cast(Any, train_set), settings.batch_size, shuffle_seed=job.seed),
-        loader(cast(Any, val_set), settings.batch_size),
-        settings,
-        job.seed,
-        job.work / f"{seed_from(started_from):x}",  # other starting weights are another training
-    )
-    weights = job.out / "weights.safetensors"
-    weights.write_bytes(safetensors.torch.save(best))  # save_file would leave it to its owner alone, mode 0600
     card = {
         "family": "efficientdet",
         "variant": settings.variant,
@@ -347,39 +329,19 @@ def train(settings: EfficientDetSettings, job: Job) -> Trained:
         "as_built": cost.as_built(settings.variant, bool(settings.options), network, settings.image_px, settings.init),
         "classes": [*classes, EMPTY],
         "image_px": settings.image_px,
-        "init": settings.init,
-        "started_from": started_from,
         "without_boxes": without_boxes,
-        "trained_on": {
-            "data": job.data,
-            "train": len(train_set),
-            "val": len(val_set),
-            "boxes": sum(map(len, train_set.boxes)),
-            "left_out": left_out,
-            "seed": job.seed,
-        },
-        "settings": settings.model_dump(),
-    }
-    write_json(job.out / "model.json", card)
-    network.load_state_dict(best)
-    answering, picture = Answering(network, settings.image_px).eval().to(device()), val_set[0, 0][0][None].to(device())
-
-    def answer() -> None:  # as in use
-        with torch.autocast(device(), torch.bfloat16, enabled=device() == "cuda"):
-            finish(answering(picture), 0.0, settings)
-
-    return Trained(cost.measured(network, weights, facts, answer), curve)
+        **origin(settings, job, started_from, train=len(train_set), val=len(val_set),
+                 boxes=sum(map(len, train_set.boxes)), left_out=left_out),
+    }  # fmt: skip
+    module = Detector(network, settings, train_set.ids)
+    return trained(module, train_set, val_set, settings, job, card, lambda: in_use(card, network))
 
 
 # --- in use ------------------------------------------------------------------------------------------------------------
 
 
-def load(folder: Path) -> Network:
-    """A trained network in use. Altered or truncated files are refused by their sha256."""
-    card = read_card(folder)
+def in_use(card: dict[str, Any], network: Any) -> Network:
     settings = EfficientDetSettings.model_validate(card["settings"])
-    network = build(card["variant"], card["options"], len(card["classes"]) - 1, card["image_px"])
-    backbones.load_exactly(network, folder / "weights.safetensors", card["as_built"])
     return Network(
         card,
         BOX,
@@ -389,3 +351,11 @@ def load(folder: Path) -> Network:
         lambda _width_px, _height_px: squeezed(card["image_px"]),
         half=True,
     )
+
+
+def load(folder: Path) -> Network:
+    """A trained network in use. Altered or truncated files are refused by their sha256."""
+    card = read_card(folder)
+    network = build(card["variant"], card["options"], len(card["classes"]) - 1, card["image_px"])
+    backbones.load_exactly(network, folder / "weights.safetensors", card["as_built"])
+    return in_use(card, network)

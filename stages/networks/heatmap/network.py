@@ -3,51 +3,29 @@
 Weights that were trained on colour pictures fit that network untouched. Letters: B pictures of a batch, H and W their sides.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from stages import backbones
 from stages.backbones import IMAGENET_MEAN, IMAGENET_STD
-from stages.files import DataError
 from stages.fit import FitSettings
+from stages.training import Architecture, starts
 
-# By the setting `inputs`: the stored tensors that make up the four channels, and which of the four are shown.
-SHOWN = {
-    "rgb_heatmap": (("rgb", "heatmap"), (1, 1, 1, 1)),
-    "rgb": (("rgb", "heatmap"), (1, 1, 1, 0)),
-    "heatmap": (("rgb", "heatmap"), (0, 0, 0, 1)),
-    "rgb_truth": (("rgb", "truth"), (1, 1, 1, 1)),
-}
+# By the setting `inputs`: which of the four channels are shown. With rgb_truth the fourth is of the true joints.
+SHOWN = {"rgb_heatmap": (1, 1, 1, 1), "rgb": (1, 1, 1, 0), "heatmap": (0, 0, 0, 1), "rgb_truth": (1, 1, 1, 1)}
 
 
 class HeatmapClassifierSettings(FitSettings):
-    inputs: Literal["rgb_heatmap", "rgb", "heatmap", "rgb_truth"]  # rgb_truth: with the heatmap of the true joints
-    architecture: str = "efficientnet_b0"  # a timm name, or torchvision/<name>: what follows the two convolutions
+    inputs: Literal["rgb_heatmap", "rgb", "heatmap", "rgb_truth"]
+    architecture: Architecture = "efficientnet_b0"  # what follows the two convolutions
     options: dict[str, Any] = Field({})  # arguments of its builder
-    init: str = "scratch"  # scratch | imagenet | file:<path>, of what follows the two convolutions
+    init: Annotated[str, starts("scratch", "imagenet", "file:<path>")] = "scratch"  # of what follows the two convolutions
     weight_decay: float = Field(0.0, ge=0)  # AdamW without it is the document's Adam
     flip: bool = False  # in training: mirror left and right, every other time
     light: float = Field(0, ge=0, lt=1)  # in training: change brightness and contrast of the colours by up to this share
     workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
-
-    @field_validator("architecture")
-    @classmethod
-    def _known_architecture(cls, architecture: str) -> str:
-        try:
-            backbones.require_known(architecture)
-        except DataError as error:
-            raise ValueError(str(error)) from None
-        return architecture
-
-    @field_validator("init")
-    @classmethod
-    def _known_init(cls, init: str) -> str:
-        if init in ("scratch", "imagenet") or (init.startswith("file:") and init != "file:"):
-            return init
-        raise ValueError("allowed: scratch, imagenet, file:<path>")
 
 
 class Normalise(nn.Module):
@@ -64,10 +42,9 @@ class Normalise(nn.Module):
 
     def __init__(self, inputs: str, heatmap_std: float) -> None:
         super().__init__()
-        _, shown = SHOWN[inputs]
         mean, std = torch.tensor([*IMAGENET_MEAN, 0.0]) * 255, torch.tensor([*IMAGENET_STD, heatmap_std]) * 255
         self.register_buffer("mean", mean.view(1, 4, 1, 1), persistent=False)
-        self.register_buffer("scale", (torch.tensor(shown) / std).view(1, 4, 1, 1), persistent=False)
+        self.register_buffer("scale", (torch.tensor(SHOWN[inputs]) / std).view(1, 4, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
         return (pictures.permute(0, 3, 1, 2).float() - self.mean) * self.scale
@@ -92,15 +69,3 @@ class FourChannels(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.backbone(self.mix(pictures))
-
-
-class Probabilities(nn.Module):
-    """uint8 (B, H, W, 4) -> probabilities (B, classes)."""
-
-    def __init__(self, network: FourChannels, normalise: Normalise) -> None:
-        super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
-        self.normalise = normalise
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        return self.network(self.normalise(pictures)).float().softmax(1)

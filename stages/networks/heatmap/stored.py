@@ -1,49 +1,73 @@
 """Pictures with their heatmaps, as the heatmaps stage stored them: uint8 (H, W, 4), red, green, blue and heatmap."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from stages.files import DataError, seed_from
-from stages.networks.heatmap.network import SHOWN, HeatmapClassifierSettings
-from stages.shards import INDEX, Shards
+from stages.networks.heatmap.network import HeatmapClassifierSettings
+
+INDEX = "index.parquet"
 
 
 class Stored:
-    """What a network of these `inputs` is shown of each sample of `folder`."""
+    """What the heatmaps stage stored in `folder`, for a network of these `inputs`. A worker process opens its own files."""
 
     def __init__(self, folder: Path, inputs: str) -> None:
-        self.folder, self.shards = folder, Shards(folder)
-        self.names, shown = SHOWN[inputs]
-        self.hidden = np.flatnonzero(np.array(shown) == 0)
+        if not (folder / INDEX).is_file():
+            raise DataError(f"{folder / INDEX}: no such file. `dvc repro` makes it")
+        index = pd.read_parquet(folder / INDEX, columns=["sample_id", "shard", "row"])
+        self._places = {name: (shard, row) for name, shard, row in index.itertuples(index=False)}
+        self._opened: dict[str, Any] = {}
+        self.folder, self.truth = folder, inputs == "rgb_truth"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": {}}
 
     def __call__(self, sample_id: str) -> NDArray[np.uint8]:
-        """uint8 (H, W, 4), a copy; 0 in channels that are not shown."""
-        picture = self.shards.read([sample_id], self.names)[0]
-        picture[..., self.hidden] = 0
+        """uint8 (H, W, 4), a copy. Raises DataError for a sample that is not there, and for a shard that cannot be read."""
+        picture = self._read(sample_id, "rgb_heatmap")
+        if self.truth:
+            picture[..., 3:] = self._read(sample_id, "truth")
         return picture
 
     def heatmap_std(self, sample_ids: list[str]) -> float:
         """Standard deviation of all pixels of these samples' heatmaps, whose values are 0..1; 1 where all are empty."""
-        heatmaps = (self.shards.read([name], self.names[1:]) / 255 for name in sample_ids)
+        heatmaps = (self(name)[..., 3] / 255 for name in sample_ids)
         mean, square = np.mean([(values.mean(), np.square(values).mean()) for values in heatmaps], axis=0)
         return float(np.sqrt(max(0.0, square - mean**2))) or 1.0
 
     def require(self, sample_ids: pd.Series) -> None:
         """Raise DataError where one is not stored."""
-        there = pd.read_parquet(self.folder / INDEX, columns=["sample_id"])["sample_id"]
-        missing = sample_ids[~sample_ids.isin(there)]
+        missing = sample_ids[~sample_ids.isin(self._places)]
         if len(missing):
             raise DataError(
                 f"{self.folder}: {len(missing)} of {len(sample_ids)} pictures have no heatmap there, {missing.iloc[0]} for "
                 f"example: run `dvc repro heatmaps@{self.folder.name}`"
             )
+
+    def _read(self, sample_id: str, name: str) -> NDArray[np.uint8]:
+        """One tensor of one sample, (H, W, channels)."""
+        if sample_id not in self._places:
+            raise DataError(f"{self.folder}: no sample {sample_id} among the {len(self._places)} stored: run `dvc repro`")
+        shard, row = self._places[sample_id]
+        if shard not in self._opened:
+            path = self.folder / "shards" / shard
+            try:
+                self._opened[shard] = safe_open(path, "np")
+            except (OSError, SafetensorError) as error:
+                raise DataError(
+                    f"{path}: cannot be read: {error}. Run the stage that made it again: it makes this shard alone anew"
+                ) from None
+        return self._opened[shard].get_slice(name)[row]
 
 
 class Pictures(Dataset[tuple[Tensor, int, int]]):
@@ -78,9 +102,10 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
 def augmented(picture: NDArray[np.uint8], flip: bool, light: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """(H, W, 4) -> (H, W, 4). A heatmap, which does not tell left joints from right ones, is mirrored as a picture is."""
     if flip and rng.random() < 0.5:
-        picture = picture[:, ::-1]
+        picture = cv2.flip(picture, 1)  # type: ignore[assignment]  # uint8 still
     if light:
         gain, bias = rng.uniform(-1, 1, 2) * light
         table = np.clip(np.arange(256) * (1 + gain) + 128 * bias, 0, 255).astype(np.uint8)
-        picture = np.dstack([cv2.LUT(picture[..., :3], table), picture[..., 3]])
-    return np.ascontiguousarray(picture)
+        tables = np.stack([table, table, table, np.arange(256, dtype=np.uint8)], axis=1)  # the heatmap stays as it is
+        picture = cv2.LUT(picture, tables[None])  # type: ignore[assignment]
+    return picture

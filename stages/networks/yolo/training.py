@@ -29,9 +29,9 @@ from stages.loading import loader_workers
 from stages.networks import Job
 from stages.networks.yolo.network import YoloSettings
 from stages.networks.yolo.prediction import FOREVER_S
-from stages.people import FLIPPED, JOINT_NAMES
+from stages.people import FLIPPED, JOINT_NAMES, points
 from stages.pictures import RGB, read_picture, resize
-from stages.samples import BOX_COLUMNS, located
+from stages.samples import BOX_COLUMNS, located, true_people
 from stages.views import fitted
 
 LAST, BEST = "last.pt", "best.safetensors"
@@ -52,26 +52,8 @@ class Epochs(Sampler[tuple[int, int]]):
         return ((epoch, int(i)) for i in order)
 
 
-def joints_by_picture(people: pd.DataFrame, joints: pd.DataFrame, boxes: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """The joints of each picture's people, in their order: (P, 16, 3), x and y in px, visibility.
-
-    Raises DataError where a picture has other people than boxes, which are theirs in the same order.
-    """
-    counts = pd.DataFrame({"people": people["sample_id"].value_counts(), "boxes": boxes["sample_id"].value_counts()}).fillna(0)
-    if len(wrong := counts[counts["people"] != counts["boxes"]].astype(int)):
-        name, first = wrong.index[0], wrong.iloc[0]
-        raise DataError(
-            f"{len(wrong)} pictures have not one box for each person, {name} for example {first['people']} people and "
-            f"{first['boxes']} boxes: run `dvc repro`"
-        )
-    numbered = joints.merge(people[["sample_id", "person"]].assign(number=range(len(people))), on=["sample_id", "person"])
-    points = numbered.sort_values(["number", "joint"])[["x_px", "y_px", "visible"]].to_numpy(dtype=float)
-    points = points.reshape(len(people), len(JOINT_NAMES), 3)
-    return {str(name): points[rows] for name, rows in people.reset_index(drop=True).groupby("sample_id").indices.items()}
-
-
 class Boxed(YOLODataset):
-    """Pictures and boxes in memory, as Ultralytics' trainer wants them; for a pose network also the joints of each box.
+    """Pictures and boxes in memory, as Ultralytics' trainer wants them; `boxes` for a pose network are people with joints.
 
     What an item becomes depends on (seed, epoch, i) alone: the same with 0, 2 or 4 workers, and after a resume.
     """
@@ -80,13 +62,12 @@ class Boxed(YOLODataset):
         self,
         pictures: pd.DataFrame,
         boxes: pd.DataFrame,
-        joints: dict[str, NDArray[np.float64]],
         root: Path,
         seed: int,
         keep_gb: float,
         **rest: Any,
     ) -> None:
-        self.rows, self.joints = {row.sample_id: row for row in pictures.itertuples()}, joints
+        self.rows = {row.sample_id: row for row in pictures.itertuples()}
         self.found = dict(iter(boxes.groupby("sample_id")))
         self.root, self.seed, self.side_px = root, seed, rest["imgsz"]
         self.closed: Any = None  # the transforms of the last epochs, without mosaic
@@ -114,16 +95,16 @@ class Boxed(YOLODataset):
                     "cls": np.array(classes, dtype=np.float32).reshape(-1, 1),
                     "bboxes": (xywh / size).astype(np.float32),
                     "segments": [],
-                    "keypoints": self._keypoints(name, row.width_px, row.height_px) if self.use_keypoints else None,
+                    "keypoints": self._keypoints(rows, row.width_px, row.height_px) if self.use_keypoints else None,
                     "normalized": True,
                     "bbox_format": "xywh",
                 }
             )
         return labels
 
-    def _keypoints(self, name: str, width_px: int, height_px: int) -> NDArray[np.float32]:
-        points = self.joints.get(name, np.zeros((0, len(JOINT_NAMES), 3)))
-        return (points / [width_px, height_px, 1]).astype(np.float32)
+    def _keypoints(self, people: pd.DataFrame | None, width_px: int, height_px: int) -> NDArray[np.float32]:
+        joints = np.zeros((0, len(JOINT_NAMES), 3)) if people is None else points(people)
+        return (joints / [width_px, height_px, 1]).astype(np.float32)
 
     def build_transforms(self, hyp: Any) -> Any:
         self.cache = "ram"  # mosaics then draw from all pictures, not from those that happened to be loaded last
@@ -232,11 +213,12 @@ class Trainer(DetectionTrainer):
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Boxed:
         table = self.job.train if mode == "train" else self.job.val
         pictures, boxes = located(table, self.job.boxes, self.classes)
-        people = self.job.people[self.job.people["sample_id"].isin(boxes["sample_id"])]
-        joints = joints_by_picture(people, self.job.joints, boxes) if self.own.finds_joints else {}
+        if self.own.finds_joints:
+            people, joints = (rows[rows["sample_id"].isin(boxes["sample_id"])] for rows in (self.job.people, self.job.joints))
+            boxes = true_people(people, joints, boxes)
         keep_gb = 0.0 if loader_workers(self.own.workers) else self.own.cache_gb  # each process would keep a copy of its own
         return Boxed(
-            pictures, boxes, joints, self.job.root, self.job.seed, keep_gb, data=self.data, task=self.args.task, hyp=self.args,
+            pictures, boxes, self.job.root, self.job.seed, keep_gb, data=self.data, task=self.args.task, hyp=self.args,
             imgsz=self.args.imgsz, batch_size=batch, augment=mode == "train", rect=mode == "val", stride=self.stride,
             pad=0.0 if mode == "train" else 0.5,
         )  # fmt: skip

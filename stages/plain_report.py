@@ -1,0 +1,199 @@
+"""Everything measured of a data set without locations -> the page that stages/report.py writes of it, by plain_report.html.
+
+The models and how they compare on one test part, class by class; what one of them got right and wrong; pictures that nobody
+took; what was cleaned away, with its reasons. Pictures are chosen by seed and kept small.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from PIL import Image
+
+from stages.files import new_folder, read_json, require_manifest
+from stages.people_report import Album, best_of, confusion_rows, in_turn, of_reason, of_test
+from stages.samples import TEST, Samples
+
+A_CLASS, MISTAKES = 3, 12  # pictures of a class, of the data and of right answers; wrong answers
+UNKNOWN, NO_CLASS, ALL = "unknown", "no class", "all"  # what stands for a missing species, a missing class, all of them
+SYNTHETIC_PX = 1200  # width of a montage on the page
+
+# Accuracy, %, of the models of the document on posture, as its slides of results have it. Its runs with and without
+# augmentation rest on different test sets.
+DOCUMENT = {
+    "posture-vit-scratch": 69.42,
+    "posture-vit-scratch-augmented": 70.11,
+    "posture-vit-transfer": 92.64,
+    "posture-vit-transfer-augmented": 88.22,
+    "posture-vit-mixup": 94.49,
+    "posture-vit-synthetic": 94.63,
+    "posture-resnet50-scratch": 70.11,
+    "posture-resnet50-scratch-augmented": 70.11,
+    "posture-resnet50-transfer": 85.06,
+    "posture-resnet50-transfer-augmented": 86.20,
+    "posture-resnet50-mixup": 89.09,
+    "posture-resnet50-synthetic": 87.27,
+}
+
+
+# Figures -------------------------------------------------------------------------------------------------------------
+
+
+def comparisons(metrics: Path) -> dict[str, Any]:
+    """What stages/compare.py wrote, nothing where it did not: `comparisons`, and `baselines`, by model, with a constant answer.
+
+    Of each: model, reference, of_document, `figures` by name, and `recalls` by class. Missing values are left out.
+    """
+    found: dict[str, Any] = {"comparisons": [], "baselines": {}}
+    path = metrics / "comparison.csv"
+    if not path.is_file():
+        return found
+    rows = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in ("won", "lost", "p")})
+    for (model, reference, of_document), own in rows.groupby(["model", "reference", "of_document"], sort=False):
+        records = [{name: value for name, value in row.items() if pd.notna(value)} for row in own.to_dict("records")]
+        pair = {
+            "model": model,
+            "reference": reference,
+            "of_document": bool(of_document),
+            "figures": {row["figure"]: row for row in records if not row["label"]},
+            "recalls": {row["label"]: row for row in records if row["label"]},
+        }
+        if pair["recalls"]:
+            found["comparisons"].append(pair)
+        else:
+            found["baselines"][model] = pair
+    return found
+
+
+def by_species(pictures: pd.DataFrame, counts: dict[str, Any]) -> dict[str, Any]:
+    """Pictures by class and species: `species`, the columns, and `rows` of label and cells, {in, kept}; both end with all.
+
+    `in` is None where the clean stage did not count what came in by class.
+    """
+    kept = Counter(zip(pictures["label"], pictures["species"].fillna(UNKNOWN), strict=True))
+    before = Counter({(row["label"] or NO_CLASS, row["species"] or UNKNOWN): row["in"] for row in counts.get("by_class", [])})
+    labels, species = (sorted({key[place] for key in [*kept, *before]}) for place in (0, 1))
+
+    def cell(labels: list[str], species: list[str]) -> dict[str, int | None]:
+        both = list(product(labels, species))
+        return {"in": sum(before[key] for key in both) if before else None, "kept": sum(kept[key] for key in both)}
+
+    wanted = [*([label] for label in labels), labels]
+    columns = [*([name] for name in species), species]
+    names = [*labels, ALL]
+    rows = [{"label": name, "cells": [cell(of, column) for column in columns]} for name, of in zip(names, wanted, strict=True)]
+    return {"species": [*species, ALL], "rows": rows}
+
+
+def synthetic(folder: Path) -> dict[str, Any] | None:
+    """What stages/synthesize.py counted for this data set, with `labels` and `refused_by_class`; None where it made nothing."""
+    if not folder.is_dir():
+        return None
+    require_manifest(folder)
+    counts = read_json(folder / "counts.json")
+    if counts["generator"] is None:
+        return None
+    labels = sorted(counts["train_after"])
+    refused = {label: {reason: of.get(label, 0) for reason, of in counts["refused"].items()} for label in labels}
+    return counts | {"labels": labels, "refused_by_class": refused}
+
+
+# Pictures ------------------------------------------------------------------------------------------------------------
+
+
+def some(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A few rows, of pictures, for each value of a column, by seed."""
+    rows = rows.set_axis(rows["sample_id"].tolist())
+    return rows.loc[in_turn(rows.index)].groupby(column).head(A_CLASS).sort_values(column, kind="stable")
+
+
+def shown(album: Album, sample_id: str, text: str) -> dict[str, str]:
+    """A kept picture, small, with a text below it."""
+    rgb = album.rgb(sample_id)
+    assert rgb is not None
+    return album.add(rgb, [], text)
+
+
+def answered(album: Album, answers: pd.DataFrame) -> dict[str, list[dict[str, str]]]:
+    """Pictures that a model got `right`, a few of each class, and `wrong`, the surest first."""
+    is_right = answers["actual"] == answers["predicted"]
+    right = some(answers[is_right], "actual").itertuples()
+    wrong = answers[~is_right].sort_values(["score", "sample_id"], ascending=[False, True]).head(MISTAKES).itertuples()
+    return {
+        "right": [shown(album, row.sample_id, f"{row.actual} ({row.score:.2f})") for row in right],
+        "wrong": [shown(album, row.sample_id, f"{row.actual}, called {row.predicted} ({row.score:.2f})") for row in wrong],
+    }
+
+
+def removed(album: Album, rejects: pd.DataFrame) -> list[dict[str, Any]]:
+    """A gallery for each reason for which pictures were refused: title, n, pictures."""
+    own = rejects[rejects["kind"] == "picture"].groupby("reason")
+    return [{"title": reason.replace("_", " "), "n": len(rows), "pictures": of_reason(album, rows)} for reason, rows in own]
+
+
+def classes(album: Album, pictures: pd.DataFrame) -> list[dict[str, str]]:
+    """A few kept pictures of each class."""
+    named = pictures.assign(
+        text=pictures["label"].where(pictures["species"].isna(), pictures["label"] + ", " + pictures["species"])
+    )
+    return [shown(album, row.sample_id, row.text) for row in some(named, "label").itertuples()]
+
+
+def montages(folder: Path, out: Path) -> list[str]:
+    """Copy the montages of pictures that nobody took into `out`, small; their files."""
+    found = [name for name in ("montage.jpg", "refused.jpg") if (folder / name).is_file()]
+    for name in found:
+        with Image.open(folder / name) as picture:
+            picture.thumbnail((SYNTHETIC_PX, SYNTHETIC_PX * 10))
+            picture.save(out / name, quality=85)
+    return found
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def judged(album: Album, models: dict[str, dict[str, Any]], dataset: str, metrics: Path, answers: Path) -> dict[str, Any]:
+    """What the page says of the test part, class by class, and of the model that validation finds best."""
+    tested = [name for name, found in models.items() if TEST in found["parts"]]
+    by_class = {name: of_test(metrics, name, "classes").set_index("label").to_dict("index") for name in tested}
+    best = best_of(models, dataset)
+    said: dict[str, Any] = {"by_class": by_class, "best": best, "confusion": [], "right": [], "wrong": []}
+    if best:
+        require_manifest(answers / best)
+        table = pd.read_parquet(answers / best / "answers.parquet")
+        table = table[table["part"] == TEST]
+        confusion = of_test(metrics, best, "confusion")
+        said["confusion"] = confusion_rows(confusion[confusion["level"] == "picture"], list(by_class[best]))
+        said |= answered(album, table)
+    return said
+
+
+def write(
+    dataset: str, samples: Samples, models: dict[str, dict[str, Any]], left_out: list[str], clean: Path, splits: Path,
+    metrics: Path, answers: Path, out: Path,
+) -> None:  # fmt: skip
+    """Write the page into the folder `out`, from what stages/report.py has read and its folders."""
+    files = {"counts": clean / "counts.json", "source": clean / "source.json", "splits": splits / "report.json"}
+    read = {name: read_json(path) for name, path in files.items()}
+    rejects = pd.read_csv(clean / "rejects.csv", keep_default_na=False, dtype=str)
+    made = Path("data/synthetic") / dataset
+    template = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    ).get_template("plain_report.html")
+    with new_folder(out) as folder:
+        (folder / "pictures").mkdir()
+        album = Album(replace(samples, boxes=samples.boxes.head(0)), folder / "pictures")
+        page = template.render(
+            dataset=dataset, label="embedded data" if samples.data == "embedded" else "your data", clean=clean.as_posix(),
+            models=models, left_out=left_out, document=DOCUMENT if DOCUMENT.keys() & models.keys() else {}, **read,
+            **judged(album, models, dataset, metrics, answers), **comparisons(metrics),
+            synthetic=synthetic(made), montages=montages(made, folder / "pictures"),
+            by_species=by_species(samples.pictures, read["counts"]), removed=removed(album, rejects),
+            classes=classes(album, samples.pictures), labels=sorted(samples.pictures["label"].unique()),
+        )  # fmt: skip
+        (folder / "index.html").write_text(page, encoding="utf-8")
+    print(f"report: {out / 'index.html'}")

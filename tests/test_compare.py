@@ -1,0 +1,211 @@
+"""Models against each other on the same pictures: exact changes, and refusals of what cannot be compared."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from stages.compare import BETTER, UNDECIDED, WORSE, CompareSettings, baseline, compare, pairs, verdict
+from stages.files import DataError, new_folder, read_json
+
+COLUMNS = ["model", "reference", "of_document", "figure", "label", "n", "before", "after", "change", "low", "high", "verdict"]
+LYING, STANDING = ["lying"] * 10, ["standing"] * 30
+
+
+def answers(lying_right: int, standing_right: int, **more: Any) -> pd.DataFrame:
+    """Test answers for 10 lying and 30 standing animals, the first so many of each right."""
+    predicted = ["lying"] * lying_right + ["standing"] * (10 - lying_right)
+    predicted += ["standing"] * standing_right + ["lying"] * (30 - standing_right)
+    ids = [f"p{n:02}" for n in range(40)]
+    table = {"sample_id": ids, "part": "test", "seq_id": ids, "actual": LYING + STANDING, "predicted": predicted}
+    return pd.DataFrame(table | more)
+
+
+def write(folder: Path, models: dict[str, pd.DataFrame]) -> None:
+    for name, table in models.items():
+        with new_folder(folder / name) as out:
+            table.to_parquet(out / "answers.parquet", index=False)
+
+
+# Which pairs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_reference_is_compared_with_those_before_it_and_every_other_model_with_all() -> None:
+    models = ["d-vit-mixup", "d-vit-scratch", "d-vit-transfer", "d-vitality-scratch"]
+    assert pairs(models, {"d-vit": ("d-vit-scratch", "d-vit-transfer")}) == [
+        ("d-vit-mixup", "d-vit-scratch"),
+        ("d-vit-mixup", "d-vit-transfer"),
+        ("d-vit-transfer", "d-vit-scratch"),
+    ]  # `d-vitality` begins otherwise
+
+
+def test_the_longest_beginning_decides() -> None:
+    models = ["d-vit", "d-vit-scratch", "d-vit-scratch-augmented"]
+    found = pairs(models, {"d": ("d-vit",), "d-vit-scratch": ("d-vit-scratch",)})
+    assert found == [("d-vit-scratch-augmented", "d-vit-scratch")]
+    assert pairs(models, {"d": ("d-vit",)}) == [("d-vit-scratch", "d-vit"), ("d-vit-scratch-augmented", "d-vit")]
+
+
+def test_references_and_beginnings_that_no_model_has_are_refused() -> None:
+    with pytest.raises(DataError, match=r"m-b has no test answers. There is: m-a"):
+        pairs(["m-a"], {"m": ("m-b",)})
+    with pytest.raises(DataError, match="no model with test answers begins with n. There is: m-a"):
+        pairs(["m-a"], {"n": ("m-a",)})
+    with pytest.raises(DataError, match="There is: none"):
+        pairs([], {"n": ("m-a",)})
+    with pytest.raises(ValueError, match="`document` names c, which is none of the references"):
+        CompareSettings(references={"a": ("b",)}, document=("c",))
+
+
+# Two models ----------------------------------------------------------------------------------------------------------
+
+
+def test_changes_are_exact() -> None:
+    table = compare(answers(8, 27), answers(2, 30), 2000, 0).set_index(["figure", "label"])
+    whole, lying, standing = (table.loc[key] for key in (("accuracy", ""), ("recall", "lying"), ("recall", "standing")))
+    assert whole[["n", "before", "after", "change", "won", "lost"]].tolist() == pytest.approx([40, 0.8, 0.875, 0.075, 6, 3])
+    assert whole["p"] == pytest.approx(2 * (1 + 9 + 36 + 84) / 2**9)
+    assert lying[["n", "before", "after", "won", "lost"]].tolist() == pytest.approx([10, 0.2, 0.8, 6, 0])
+    assert lying["p"] == pytest.approx(2 / 2**6)
+    assert standing[["n", "before", "after", "won", "lost"]].tolist() == pytest.approx([30, 1.0, 0.9, 0, 3])
+    assert table.loc[("balanced_accuracy", ""), "change"] == pytest.approx((0.8 + 0.9) / 2 - (0.2 + 1) / 2)
+    assert table.loc[("f1_macro", ""), "change"] == pytest.approx((16 / 21 + 54 / 59) / 2 - (4 / 12 + 60 / 68) / 2)
+    assert table["verdict"].tolist() == [UNDECIDED, BETTER, BETTER, BETTER, UNDECIDED]
+    assert table.loc[["balanced_accuracy", "f1_macro"], ["won", "lost", "p"]].isna().all(axis=None)
+    # sd of a paired share: sqrt((won + lost)/n - change²)/sqrt(n)
+    half = 1.96 * ((9 / 40 - 0.075**2) / 40) ** 0.5
+    assert [whole["low"], whole["high"]] == pytest.approx([0.075 - half, 0.075 + half], abs=0.03)
+
+
+def test_whole_sequences_are_drawn() -> None:
+    alone, together = (compare(answers(8, 30, **more), answers(2, 30), 500, 0) for more in ({}, {"seq_id": LYING + STANDING}))
+    assert alone["change"].equals(together["change"])
+    assert alone["verdict"][0] == BETTER and together["verdict"][0] == UNDECIDED  # all that it won is one sequence
+
+
+answer_lists = st.lists(st.tuples(*[st.sampled_from("abc")] * 3), min_size=1, max_size=25)
+
+
+@settings(max_examples=50)
+@given(rows=answer_lists)
+def test_changes_are_differences_of_figures_and_turn_round(rows: list[tuple[str, str, str]]) -> None:
+    ids = [f"p{n}" for n in range(len(rows))]
+    table = pd.DataFrame(rows, columns=["actual", "one", "other"]).assign(sample_id=ids, seq_id=ids)
+    one, other = (table.assign(predicted=table[name]) for name in ("one", "other"))
+    there, back = compare(one, other, 20, 0), compare(other, one.sample(frac=1, random_state=1), 20, 0)
+    assert there["change"].tolist() == pytest.approx((-back["change"]).tolist())
+    assert there["low"].tolist() == pytest.approx((-back["high"]).tolist())
+    assert there["p"].dropna().tolist() == back["p"].dropna().tolist()
+    assert there[["won", "lost"]].equals(back[["lost", "won"]].set_axis(["won", "lost"], axis=1))
+    shares = there["won"].notna()
+    gains = ((there["won"] - there["lost"]) / there["n"])[shares].astype(float)
+    assert gains.tolist() == pytest.approx(there.loc[shares, "change"].tolist())
+    assert there["after"][0] == pytest.approx(metrics.accuracy_score(table["actual"], table["one"]))
+    recalls = there[there["figure"] == "recall"]
+    assert there["after"][1] == pytest.approx(recalls["after"].mean())
+    assert recalls["label"].tolist() == sorted(set(table["actual"])) and recalls["n"].sum() == len(rows)
+
+
+def test_equal_models_are_undecided() -> None:
+    table = compare(answers(5, 30), answers(5, 30), 100, 0)
+    assert set(table["verdict"]) == {UNDECIDED}
+    assert (table[["change", "low", "high"]] == 0).all(axis=None)
+    assert table["p"].dropna().tolist() == [1.0] * 3
+
+
+def test_verdicts_are_by_the_interval() -> None:
+    assert [verdict(*ends) for ends in ((0.01, 0.2), (-0.2, -0.01), (-0.1, 0.1), (0, 0.2), (-0.2, 0))] == [
+        BETTER,
+        WORSE,
+        *[UNDECIDED] * 3,
+    ]
+
+
+def test_the_baseline_names_the_commonest_class_and_the_first_of_equals() -> None:
+    assert set(baseline(answers(10, 10))["predicted"]) == {"standing"}
+    assert set(baseline(answers(3, 3).iloc[:20])["predicted"]) == {"lying"}
+
+
+# The stage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def go(stage: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
+    def run(models: dict[str, pd.DataFrame], **about: Any) -> Any:
+        write(tmp_path / "answers", models)
+        params = {"compare": {"d": {"references": {"d": ["d-scratch", "d-transfer"]}, "document": ["d-transfer"], **about}}}
+        return stage("compare", "--params", "compare.d", "--answers", "answers", "--seed", 3, "--out", "metrics/comparison.csv",
+                     "--metrics", "metrics/comparison.json", params=params)  # fmt: skip
+
+    return run
+
+
+def test_the_stage_writes_every_comparison(go: Callable[..., Any]) -> None:
+    unscored = answers(10, 30).assign(part="val")  # an old model of another kind
+    models = {"d-scratch": answers(0, 30), "d-transfer": answers(6, 30), "d-mixup": answers(7, 28)}
+    val = answers(0, 0).assign(part="val", sample_id=[f"v{n}" for n in range(40)])
+    done = go({**{name: pd.concat([val, table]) for name, table in models.items()}, "other": unscored})
+    assert done.code == 0, done.err
+    assert "d-mixup against d-transfer: accuracy -0.025 (" in done.out
+    table = pd.read_csv("metrics/comparison.csv", keep_default_na=False)
+    assert list(table.columns) == [*COLUMNS, "won", "lost", "p"]
+    compared = table.drop_duplicates(["model", "reference"])
+    assert compared[["model", "reference", "of_document"]].to_numpy().tolist() == [
+        ["d-mixup", "always standing", False],
+        ["d-mixup", "d-scratch", False],
+        ["d-mixup", "d-transfer", True],
+        ["d-scratch", "always standing", False],
+        ["d-transfer", "always standing", False],
+        ["d-transfer", "d-scratch", False],
+    ]
+    assert set(table.loc[table["reference"] == "always standing", "figure"]) == {"accuracy", "balanced_accuracy", "f1_macro"}
+    scratch = table[table["model"] == "d-scratch"]
+    assert (scratch["after"] == scratch["before"]).all() and set(scratch["before"]) == {0.75, 0.5, 0.4286}
+    assert read_json(Path("metrics/comparison.json")) == {
+        "d-mixup": {
+            "d-scratch": {"accuracy": 0.125, "balanced_accuracy": round(0.7 / 2 - 2 / 60, 4)},
+            "d-transfer": {"accuracy": -0.025, "balanced_accuracy": round(0.1 / 2 - 2 / 60, 4)},
+        },
+        "d-transfer": {"d-scratch": {"accuracy": 0.15, "balanced_accuracy": 0.3}},
+    }
+
+
+def test_the_stage_writes_the_same_twice(go: Callable[..., Any]) -> None:
+    models = {"d-scratch": answers(0, 30), "d-transfer": answers(6, 30)}
+    go(models)
+    first = Path("metrics/comparison.csv").read_bytes()
+    go(models)
+    assert Path("metrics/comparison.csv").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        answers(6, 30).iloc[:39],
+        answers(6, 30).assign(sample_id=[f"q{n:02}" for n in range(40)]),
+        answers(6, 30).assign(actual=["lying"] * 11 + ["standing"] * 29),
+    ],
+    ids=["fewer", "others", "relabelled"],
+)
+def test_models_scored_on_other_pictures_are_refused(go: Callable[..., Any], other: pd.DataFrame) -> None:
+    done = go({"d-scratch": answers(0, 30), "d-transfer": other})
+    assert done.code == 1
+    assert "d-transfer cannot be compared with d-scratch: they were scored on other test pictures: " in done.err
+    assert "`dvc repro`" in done.err
+    assert not Path("metrics").exists()
+
+
+def test_altered_answers_and_unknown_settings_are_refused(go: Callable[..., Any], tmp_path: Path) -> None:
+    done = go({"d-scratch": answers(0, 30), "d-transfer": answers(1, 30)}, draw=3)
+    assert done.code == 1 and "compare.d.draw: unknown key. Did you mean `draws`?" in done.err
+    done = go({"d-scratch": answers(0, 30)})
+    assert done.code == 0, "both are there"
+    path = tmp_path / "answers/d-scratch/answers.parquet"
+    path.write_bytes(path.read_bytes() + b" ")
+    done = go({"d-transfer": answers(1, 30)})
+    assert done.code == 1 and "answers.parquet: " in done.err
