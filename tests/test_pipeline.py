@@ -72,7 +72,16 @@ def make_clone(folder: Path) -> Path:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_clone(tmp_path_factory.mktemp("clone"))
     names = started(call(folder, "dvc", "repro"))
-    stages_of = {"datasets": 4, "compare": 1, "pretrained": 1, "harder": 1, "bboxes": 1, "heatmaps": 1, "models": 2}
+    stages_of = {
+        "datasets": 4,
+        "compare": 1,
+        "pretrained": 1,
+        "harder": 1,
+        "synthetic": 1,
+        "bboxes": 1,
+        "heatmaps": 1,
+        "models": 2,
+    }
     expected = 2 + sum(times * len(params_of(folder)[kind]) for kind, times in stages_of.items())
     assert len(set(names)) == len(names) == expected
     call(folder, "git", "add", "-A")
