@@ -315,7 +315,7 @@ def test_scoring_code_retrains_nothing_and_a_family_its_own_models_alone(clone: 
         "stages/heatmaps.py": heatmaps,
         "stages/stamps.py": heatmaps,
     }
-    kinds = {"train": "models", "pretrain": "pretrained", "heatmaps": "heatmaps"}
+    kinds = {"train": "models", "pretrain": "pretrained", "heatmaps": "heatmaps", "synthesize": "synthetic"}
     for family in ("image", "yolo", "heatmap"):
         expected[f"stages/networks/{family}/__init__.py"] = {
             f"{stage}@{key}"
