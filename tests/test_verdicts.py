@@ -276,7 +276,8 @@ def peak_bytes(count: int, chosen: Rules) -> int:
 @pytest.mark.parametrize("chosen", [ANIMALS, WHOLE])
 def test_memory_does_not_grow_with_the_number_of_files(chosen: Rules) -> None:
     few, many = peak_bytes(2000, chosen), peak_bytes(6000, chosen)
-    assert many < 1.1 * few, f"{few:,} bytes for 2,000 files, {many:,} for 6,000"
+    # Three times as many files; the peak itself depends on when Python collects.
+    assert many < 1.5 * few, f"{few:,} bytes for 2,000 files, {many:,} for 6,000"
 
 
 def test_kinds_of_what_was_answered() -> None:
