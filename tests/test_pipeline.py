@@ -135,7 +135,8 @@ def test_every_model_has_its_metrics_in_the_promised_shape(clone: Path) -> None:
                 found[SEEN]["f1_macro"] - found[UNSEEN]["f1_macro"], abs=1.1e-4
             )  # rounded thrice
         cost = json.loads(at(clone, key, "cost.json").read_text())
-        assert cost["parameters"] > 0 and cost["megabytes"] > 0 and cost["ms_an_image"] > 0 and cost["train_seconds"] > 0
+        assert cost["parameters"] > 0 and cost["megabytes"] > 0 and cost["ms_an_image"] > 0
+        assert cost["train_seconds"] >= 0  # in tenths: an epoch of the smoke profile may take less
 
 
 def test_every_model_has_all_figures_of_each_part_in_a_table(clone: Path) -> None:
