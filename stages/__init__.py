@@ -65,12 +65,12 @@ What they share
     predictions.py  the predictions table
     answers.py      one answer for each picture and sequence, by what validation chose
     scores.py       metrics of answers as pure functions
+    seeds.py        several trainings of one model, and how far their figures lie apart
     box_scores.py   metrics of boxes
     pose_scores.py  metrics of joints
     people_report.py  the page of a data set of people (people_report.html is its template)
     plain_report.py   the page of a data set without locations (plain_report.html is its template)
     calibration.py  how sure against how often right
-
     screening.py    which of the pictures that were made are fit to train on
     generators/     what makes pictures to order: stable_diffusion, renderer
     datasets/       one file for each source format

@@ -17,6 +17,7 @@ from stages.files import DataError, require_manifest, sha256_file
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TORCHVISION = "torchvision/"
+_SHA256 = "#sha256="
 
 
 def build(architecture: str, options: dict[str, Any], classes: int) -> nn.Module:
@@ -107,14 +108,15 @@ def initialise(
 ) -> str:
     """Load starting weights in place and say in words what was loaded.
 
-    `init` is scratch, imagenet (the library's own weights, by the network), file:<path>, model:<name> (a folder of
-    `models`) or pretrained (the folder `pretrained`).
+    `init` is scratch; imagenet, the library's newest weights, over the network; imagenet:<revision>, those of a commit on the
+    Hugging Face Hub (timm) or of a name (torchvision); file:<path>, or file:<path>#sha256=<hash>, which the file must have;
+    model:<name>, a folder of `models`; or pretrained, the folder `pretrained`.
     """
     kind, _, value = init.partition(":")
     if kind == "scratch":
         return "scratch"
     if kind == "imagenet":
-        return _load(network, _published(architecture, options), "the library's ImageNet weights")
+        return _load(network, *_published(architecture, options, value))
     if kind == "model":
         folder = models / value
         if not folder.is_dir():
@@ -128,24 +130,51 @@ def initialise(
         if not pretrained.is_dir():
             raise DataError(f"init: pretrained: {pretrained} is no pretraining's folder. Name one by the entry's `needs`")
         return _load_folder(network, pretrained, f"{init} {pretrained.name}")
-    path = Path(value)
-    return _load(network, read_weights(path), f"file {path.name}, sha256 {sha256_file(path)}")
+    place, _, expected = value.partition(_SHA256)
+    path = Path(place)
+    state, found = read_weights(path), sha256_file(path)
+    if _SHA256 in value and found != expected:
+        raise DataError(f"init: {path}: its sha256 is {found}, not {expected}: fetch it again, or mend `init`")
+    return _load(network, state, f"file {path.name}, sha256 {found}")
 
 
-def _published(architecture: str, options: dict[str, Any]) -> dict[str, Tensor]:
+def _published(architecture: str, options: dict[str, Any], revision: str) -> tuple[dict[str, Tensor], str]:
+    """The library's ImageNet weights and which they are, in words. An empty `revision` stands for the newest."""
     try:
         if architecture.startswith(_TORCHVISION):
-            import torchvision.models as zoo
-
-            return zoo.get_model(architecture.removeprefix(_TORCHVISION), weights="DEFAULT").state_dict()
-        import timm
-
-        return timm.create_model(architecture, pretrained=True, **options).state_dict()
+            return _of_torchvision(architecture.removeprefix(_TORCHVISION), revision)
+        return _of_timm(architecture, options, revision)
+    except DataError:
+        raise
     except Exception as error:  # timm, the hub and the libraries below it share no base
         raise DataError(
             f"init: imagenet: the weights of `{architecture}` could not be fetched ({type(error).__name__}: {error}). "
             "With no network, download them on another machine and set init to file:<path> (.safetensors or .pth)"
         ) from None
+
+
+def _of_torchvision(name: str, revision: str) -> tuple[dict[str, Tensor], str]:
+    import torchvision.models as zoo
+
+    known = {weights.name: weights for weights in zoo.get_model_weights(name)}
+    if revision and revision not in known:
+        raise DataError(f"init: imagenet:{revision}: torchvision's {name} has the weights {', '.join(known) or 'of nobody'}")
+    weights = known[revision] if revision else zoo.get_model_weights(name)["DEFAULT"]
+    return zoo.get_model(name, weights=weights).state_dict(), f"torchvision's {weights.name}, {Path(weights.url).name}"
+
+
+def _of_timm(architecture: str, options: dict[str, Any], revision: str) -> tuple[dict[str, Tensor], str]:
+    import timm
+    from huggingface_hub import hf_hub_download
+
+    published: Any = timm.get_pretrained_cfg(architecture)
+    if not published.hf_hub_id:
+        if revision:
+            raise DataError(f"init: imagenet:{revision}: `{architecture}` is not on the Hugging Face Hub, and has no revisions")
+        return timm.create_model(architecture, pretrained=True, **options).state_dict(), f"timm's {Path(published.url).name}"
+    path = Path(hf_hub_download(published.hf_hub_id, "model.safetensors", revision=revision or None))
+    network = timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **options)
+    return network.state_dict(), f"{published.hf_hub_id}, revision {path.parent.name}, sha256 {sha256_file(path)}"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -203,9 +232,16 @@ def load_exactly(network: nn.Module, path: Path, as_built: str) -> None:
     network.load_state_dict(state)
 
 
+class NoHead(DataError):
+    """A network that has no last linear layer, or does not answer by it alone."""
+
+
 def head_name(network: nn.Module) -> str:
-    """The name of the last linear layer: the part that a new set of classes replaces."""
-    return [name for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    """The name of the last linear layer: the part that a new set of classes replaces. Raises NoHead where there is none."""
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise NoHead(f"{type(network).__name__} has no linear layer, and so no head: choose another architecture")
+    return linear[-1]
 
 
 def layers(network: nn.Module) -> int:

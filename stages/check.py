@@ -7,6 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from stages import generators
 from stages.bboxes import BoxesSettings
 from stages.clean import CleanSettings
@@ -19,6 +21,7 @@ from stages.harden import HardenSettings
 from stages.heatmaps import HeatmapSettings
 from stages.networks import family
 from stages.pretrain import ADAPTERS, PretrainSettings, renderer
+from stages.seeds import Seeds
 from stages.settings import Record, read_params, section
 from stages.split import SplitSettings
 from stages.synthesize import SynthesizeSettings
@@ -26,6 +29,7 @@ from stages.synthesize import SynthesizeSettings
 PROFILES = ("smoke", "embedded", "paper")
 _KNOWN = ("location", "class", "official")  # versions of data with locations, whether a profile makes them or not
 HARDER = ("upsampled", "isolated")  # what `harden` makes
+LOOK = "look"  # data/raw/look is what `download look` writes, beside the folders of the data sets
 NOTHING_ELSE = "data/params.checked.json"  # what a model needs that builds on nothing but its data
 
 
@@ -92,8 +96,12 @@ def check_all(params: dict[str, Any]) -> int:
         raise DataError(f"params.yaml: seed: given {params.get('seed')!r}: a whole number is wanted")
     section("evaluate", EvaluateSettings, params)
     checked = 1
-    stages: dict[str, type[Record]] = {"download": DownloadSettings, "clean": CleanSettings, "split": SplitSettings}
+    stages: dict[str, type[BaseModel]] = {
+        "download": DownloadSettings, "clean": CleanSettings, "split": SplitSettings, "seeds": Seeds
+    }  # fmt: skip
     for name, profiles in params["datasets"].items():
+        if name == LOOK:
+            raise DataError(f"params.yaml: datasets.{name}: choose another name: data/raw/{name} is the stage `look`'s")
         _require_profiles(f"datasets.{name}", profiles)
         rest = {key: value for key, value in profiles.items() if key not in PROFILES}
         about = section(f"datasets.{name}", DatasetEntry, {"datasets": {name: rest}})

@@ -18,7 +18,7 @@ from stages import backbones, cost
 from stages.files import DataError
 from stages.fit import FitSettings, optimizers, require_finite
 from stages.inference import Network, device
-from stages.loading import LoadSettings, Pictures
+from stages.loading import LoadSettings, Pictures, Points
 from stages.networks import Job, Trained, read_card
 from stages.predictions import CLASS
 from stages.training import Architecture, origin, require_shape, starts, trained
@@ -30,11 +30,14 @@ SOFTMAX, SIGMOID = (
 )  # what the outputs are trained with: cross-entropy, or binary cross-entropy for each class
 
 
+# What each of them is: backbones.initialise. `pretrained` is what the entry needs.
+Init = Annotated[str, starts("scratch", "imagenet", "imagenet:<revision>", "pretrained", "file:<path>", "model:<name>")]
+
+
 class ClassifierSettings(FitSettings, LoadSettings):
     architecture: Architecture
     options: dict[str, Any] = Field({})  # arguments of the network's builder; `width` narrows AlexNet and VGG
-    # pretrained: what the entry needs
-    init: Annotated[str, starts("scratch", "imagenet", "pretrained", "file:<path>", "model:<name>")] = "scratch"
+    init: Init = "scratch"
 
 
 class Normalise(nn.Module):
@@ -67,15 +70,16 @@ class Classifier(lightning.LightningModule):
         """uint8 (B, H, W, channels) -> logits (B, classes)."""
         return self.network(self.normalise(pictures))
 
-    def training_loss(self, pictures: Tensor, targets: Tensor) -> Tensor:
+    def training_loss(self, pictures: Tensor, targets: Tensor, *more: Tensor) -> Tensor:
+        """A scalar. `more` is what a batch has beside pictures, classes and items."""
         return nn.functional.cross_entropy(self(pictures), targets)
 
     def validation_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(logits, targets)
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], number: int) -> Tensor:
-        pictures, targets, items = batch
-        loss = self.training_loss(pictures, targets)
+    def training_step(self, batch: tuple[Tensor, ...], number: int) -> Tensor:
+        pictures, targets, items, *more = batch
+        loss = self.training_loss(pictures, targets, *more)
         require_finite(loss, self, number, lambda: [self.ids[item] for item in items.tolist()])
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(targets), prog_bar=True, sync_dist=True)
         return loss
@@ -97,12 +101,14 @@ def train(
     job: Job,
     module: Callable[[nn.Module, nn.Module, Any, list[str]], Classifier] = Classifier,
     chances: NDArray[np.float64] | None = None,
+    points: Points | None = None,
     **notes: Any,
 ) -> Trained:
     """Train on `job`; `job.out` receives weights.safetensors and model.json, all that `load` needs.
 
-    `module` trains the network, `chances` are those of each picture of train to be drawn (see `stages/loading.py`). `notes` are
-    what the family adds to model.json, or says otherwise in it. The network's outputs are `job.classes`.
+    `module` trains the network, `chances` are those of each picture of train to be drawn and `points` places in it (see
+    `stages/loading.py`). `notes` are what the family adds to model.json, or says otherwise in it. The network's outputs are
+    `job.classes`.
     """
     if len(job.classes) < 2:
         raise DataError(f"train holds only the class {job.classes[0]}: there is nothing to tell apart")
@@ -111,7 +117,7 @@ def train(
     started_from = backbones.initialise(network, settings.architecture, settings.options, settings.init, job.models, job.needs)
     mean, std = backbones.preprocessing(network)
     require_shape(network, settings.architecture, 3, settings.image_px, settings.image_px)
-    train_set = Pictures(job.train, job.root, job.classes, settings, job.seed, training=True)
+    train_set = Pictures(job.train, job.root, job.classes, settings, job.seed, training=True, points=points)
     val_set = Pictures(job.val, job.root, job.classes, settings, job.seed, training=False)
     card = {
         "family": family,

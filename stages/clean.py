@@ -4,7 +4,8 @@
 
 Every picture is decoded once, in parallel, to find half files and to hash it. Rows in = kept + rejected (+ merged pictures,
 + annotations replaced by hand labels), asserted and written to `counts.json`. A bad row is never a stop; too many of them are.
-Where the source is one of people, their joints are repaired by the document's rules (stages/joints.py), each counted.
+Where the source is one of people, their joints are repaired by the document's rules (stages/joints.py), each counted; keypoints
+of animals that lie in no place of their picture are refused.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from stages.joints import REPAIRS, JointSettings, has_place, repaired
 from stages.labels import read_labels, relabelled
 from stages.people import JOINT_NAMES, JOINTS, PEOPLE, check_people, no_people
 from stages.pictures import MAX_PIXELS, Inspected, UnreadablePicture, inspect
-from stages.samples import BOX_COLUMNS, EMPTY, SAMPLES, check_tables
+from stages.samples import BOX_COLUMNS, EMPTY, KEYPOINTS, SAMPLES, check_keypoints, check_tables, no_keypoints
 from stages.settings import Record, read_params, section
 from stages.sources import finder, open_source, unchanged
 
@@ -44,7 +45,9 @@ class CleanSettings(Record):
 
 
 class Cleaned(NamedTuple):
-    """What `clean` makes of a source; `people` and `joints` are empty where it is not one of people."""
+    """What `clean` makes of a source; `people` and `joints` are empty where it is not one of people, `keypoints` where it has
+    none.
+    """
 
     samples: pd.DataFrame
     boxes: pd.DataFrame
@@ -52,6 +55,7 @@ class Cleaned(NamedTuple):
     counts: dict[str, Any]
     people: pd.DataFrame
     joints: pd.DataFrame
+    keypoints: pd.DataFrame
 
 
 # Reasons that are the user's choice or concern no picture row; they do not count towards `max_bad_share`.
@@ -104,6 +108,7 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
     boxes = boxes[boxes.index.isin(annotations.index)]
     if raw.people is not None:
         people, joints = _people_left(raw.people, joints, pictures, rejects)
+    keypoints = no_keypoints() if raw.keypoints is None else _keypoints_left(raw.keypoints, pictures, scales, rejects)
 
     unlisted = sorted(_unlisted(raw, files))
     unlisted_rows = pd.DataFrame({"row": unlisted, "file_name": unlisted})
@@ -112,11 +117,14 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
     counts = _count(raw, pictures, annotations, boxes, rejected)
     if raw.people is not None:
         counts |= _count_people(raw, people, joints, rejected)
+    if raw.keypoints is not None:
+        counts |= _count_keypoints(raw, pictures, keypoints, rejected)
     _judge(counts, settings.max_bad_share)
     samples = _typed(pictures)[list(SAMPLES.columns)].sort_values("sample_id", ignore_index=True)
     boxes = boxes[["sample_id", "label", *BOX_COLUMNS]].sort_values(["sample_id", *BOX_COLUMNS], ignore_index=True)
     boxes = boxes.astype({"sample_id": str, "label": str})  # which a source without annotations leaves open
-    return Cleaned(*check_tables(samples, boxes), rejected, counts, *check_people(people, joints))
+    tables = check_tables(samples, boxes)
+    return Cleaned(*tables, rejected, counts, *check_people(people, joints), check_keypoints(keypoints))
 
 
 def _find_files(names: pd.Series, files: dict[str, tuple[int, str | None]]) -> tuple[pd.Series, pd.Series]:
@@ -348,9 +356,10 @@ def _count(
 ) -> dict[str, Any]:
     """Rows in = kept + rejected (+ merged or replaced), for pictures and annotations; a difference is this program's fault."""
     reasons = rejects.groupby(["kind", "reason"]).size()
+    more = (*(() if raw.people is None else ("person", "joint")), *(() if raw.keypoints is None else ("keypoint",)))
     by_kind = {
         kind: {str(reason): int(n) for (_, reason), n in reasons[reasons.index.get_level_values("kind") == kind].items()}
-        for kind in ("picture", "annotation", "file", *(() if raw.people is None else ("person", "joint")))
+        for kind in ("picture", "annotation", "file", *more)
     }
     early = raw.rejects["kind"].value_counts()
     pictures_in = len(raw.pictures) + raw.merged + int(early.get("picture", 0))
@@ -482,6 +491,39 @@ def _count_people(raw: Raw, people: pd.DataFrame, joints: pd.DataFrame, rejects:
     }
 
 
+# Keypoints of animals ------------------------------------------------------------------------------------------------
+
+
+def _keypoints_left(
+    keypoints: pd.DataFrame, pictures: pd.DataFrame, scales: pd.DataFrame, rejects: list[pd.DataFrame]
+) -> pd.DataFrame:
+    """Those of the pictures that are kept, at the pictures' own scale; the very edge of a picture is in it."""
+    sizes = pictures[["sample_id", "width_px", "height_px"]]
+    found = keypoints.merge(sizes, on="sample_id").merge(scales.reset_index(), on="sample_id")
+    found = found.assign(
+        row=found["row"] + " " + found["keypoint"],
+        x_px=found["x_px"].astype(float) * found["x"],
+        y_px=found["y_px"].astype(float) * found["y"],
+    )
+    finite = np.isfinite(found[["x_px", "y_px"]]).all(axis=1)
+    found = _reject(found, ~finite, "keypoint", "keypoint_not_a_number", "x and y should be finite numbers", rejects)
+    inside = found["x_px"].between(0, found["width_px"]) & found["y_px"].between(0, found["height_px"])
+    found = _reject(found, ~inside, "keypoint", "keypoint_outside", "it does not lie in the picture", rejects)
+    found = found.sort_values(["sample_id", "animal", "keypoint"], ignore_index=True)
+    return found[list(KEYPOINTS.columns)].astype({"sample_id": str, "keypoint": str, "animal": int, "visible": int})
+
+
+def _count_keypoints(raw: Raw, pictures: pd.DataFrame, keypoints: pd.DataFrame, rejects: pd.DataFrame) -> dict[str, Any]:
+    """Keypoints in = kept + rejected + those of rejected pictures; a difference is this program's fault."""
+    assert raw.keypoints is not None
+    total = len(raw.keypoints) + int((raw.rejects["kind"] == "keypoint").sum())
+    refused = int((rejects["kind"] == "keypoint").sum())
+    gone = int((~raw.keypoints["sample_id"].isin(pictures["sample_id"])).sum())
+    if total != len(keypoints) + refused + gone:
+        raise AssertionError(f"rows lost: {total} keypoints in, {len(keypoints)} kept, {refused} rejected, {gone} gone")
+    return {"keypoints": {"in": total, "kept": len(keypoints), "rejected": refused, "of_rejected_pictures": gone}}
+
+
 # The command line ---------------------------------------------------------------------------------------------------
 
 
@@ -504,13 +546,17 @@ def main() -> None:
     raw = format_.read(source.root, source.files, settings.annotations)
     if source.labels:
         raw = relabelled(raw, read_labels(source.labels), source.files)
-    pictures, boxes, rejects, counts, people, joints = clean_all(raw, source.root, source.files, settings, args.workers)
+    pictures, boxes, rejects, counts, people, joints, keypoints = clean_all(
+        raw, source.root, source.files, settings, args.workers
+    )
     with new_folder(args.out) as out:
         pictures.to_parquet(out / "samples.parquet", index=False)
         boxes.to_parquet(out / "boxes.parquet", index=False)
         if raw.people is not None:
             people.to_parquet(out / "people.parquet", index=False)
             joints.to_parquet(out / "joints.parquet", index=False)
+        if raw.keypoints is not None:
+            keypoints.to_parquet(out / "keypoints.parquet", index=False)
         rejects.to_csv(out / "rejects.csv", index=False)
         write_json(out / "counts.json", counts)
         write_json(
@@ -524,7 +570,7 @@ def main() -> None:
             },
         )
     if args.metrics:
-        shown = ("pictures", "annotations", "people", "joints", "rules", "bad_share", "rejected_because")
+        shown = ("pictures", "annotations", "people", "joints", "rules", "keypoints", "bad_share", "rejected_because")
         write_json(args.metrics, {name: counts[name] for name in shown if name in counts})
     pictures_, because = counts["pictures"], counts["rejected_because"]
     print(
@@ -533,6 +579,8 @@ def main() -> None:
     )
     if raw.people is not None:
         print(f"{counts['people']['in']} people in, {counts['people']['kept']} kept; rules: {counts['rules']}")
+    if raw.keypoints is not None:
+        print(f"{counts['keypoints']['in']} keypoints in, {counts['keypoints']['kept']} kept")
     if source.labels:
         print(
             f"hand labels: {len(raw.by_hand)} pictures relabelled, {raw.replaced} of the source's annotations replaced; "

@@ -8,7 +8,7 @@ is compared with always naming the commonest class, too.
 """
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,14 +21,11 @@ from stages import scores
 from stages.command import run
 from stages.files import DataError, new_file, require_manifest, seed_from, write_json
 from stages.samples import TEST
+from stages.seeds import FIGURES, changes
 from stages.settings import Record, read_params, section
 
-FIGURES: dict[str, Callable[[scores.Counts], NDArray[np.float64]]] = {
-    "accuracy": scores.accuracy,
-    "balanced_accuracy": scores.balanced_accuracy,
-    "f1_macro": scores.f1_macro,
-}
 RECALL = "recall"  # of one class, named in `label`
+OVER_SEEDS = ["seeds", "change_mean", "change_sd"]
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 
@@ -71,7 +68,7 @@ def _begins(name: str, beginning: str) -> bool:
 
 
 def compare(model: pd.DataFrame, reference: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
-    """Both models' figures and how they differ, a row each of FIGURES and of the recall of each class that occurs.
+    """Both models' figures and how they differ, a row each of scores.FIGURES and of the recall of each class that occurs.
 
     Answers have sample_id, seq_id, actual, predicted. Columns: figure; label, the class of a recall; n pictures; before, the
     reference's; after, the model's; change, with the 95 % interval low to high of a paired bootstrap; verdict by that interval;
@@ -89,7 +86,7 @@ def compare(model: pd.DataFrame, reference: pd.DataFrame, draws: int, seed: int)
     won = both["actual"].eq(both["predicted"]) & both["actual"].ne(both["predicted_reference"])
     lost = both["actual"].ne(both["predicted"]) & both["actual"].eq(both["predicted_reference"])
     rows = []
-    for name, figure in FIGURES.items():
+    for name, figure in scores.FIGURES.items():
         changes = figure(drawn[0]) - figure(drawn[1])
         rows.append(_row(name, "", len(both), float(figure(whole[1])), float(figure(whole[0])), changes))
     rows[0] |= _mcnemar(won, lost)  # of accuracy
@@ -125,10 +122,23 @@ def baseline(answers: pd.DataFrame) -> pd.DataFrame:
     return answers.assign(predicted=answers["actual"].value_counts().sort_index().idxmax())
 
 
-def compare_all(answers: dict[str, pd.DataFrame], settings: CompareSettings, seed: int) -> pd.DataFrame:
+def over_seeds(found: pd.DataFrame, model: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+    """`found`, of `compare`, with OVER_SEEDS: how each figure changes over trainings of other seeds, mean and deviation.
+
+    `model` and `reference` are figures of each training (stages/seeds.py). Missing where there are not two of both.
+    """
+    figures = found["figure"]
+    rows = [{} if name == RECALL else changes(model, reference, name, TEST) for name in figures]
+    return found.join(pd.DataFrame(rows, index=found.index, columns=OVER_SEEDS))
+
+
+def compare_all(
+    answers: dict[str, pd.DataFrame], trainings: dict[str, pd.DataFrame], settings: CompareSettings, seed: int
+) -> pd.DataFrame:
     """`compare` of each pair, with the columns model, reference, of_document, and of each model with its baseline.
 
-    `answers` are of the test part, by model. Raises DataError for models that cannot be compared.
+    `answers` are of the test part, by model, `trainings` the figures of each training. Raises DataError for models that cannot
+    be compared.
     """
     compared = pairs(answers, settings.references)
     tables = []
@@ -142,20 +152,23 @@ def compare_all(answers: dict[str, pd.DataFrame], settings: CompareSettings, see
             found = compare(answers[name], answers[reference], settings.draws, seed_from(seed, name, reference))
         except DataError as error:
             raise DataError(f"{name} cannot be compared with {reference}: {error}") from None
+        found = over_seeds(found, trainings[name], trainings[reference])
         tables.append(found.assign(model=name, reference=reference, of_document=reference in settings.document))
     table = pd.concat(tables, ignore_index=True).sort_values("model", kind="stable", ignore_index=True)
     first = ["model", "reference", "of_document"]
-    return table[[*first, *table.columns.drop(first)]]
+    table = table.astype({"seeds": "Int64"})
+    return table[[*first, *table.columns.drop([*first, *OVER_SEEDS]), *OVER_SEEDS]]
 
 
-def read_answers(folder: Path) -> dict[str, pd.DataFrame]:
-    """The test part's answers of each model in `folder` that has them, by name."""
-    found = {}
+def read_answers(folder: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """The test part's answers of each model in `folder` that has them, by name, and the figures of each of its trainings."""
+    found, trainings = {}, {}
     for path in sorted(folder.glob("*/answers.parquet")):
         require_manifest(path.parent)
         table = pd.read_parquet(path)
         found[path.parent.name] = table[table["part"] == TEST].reset_index(drop=True)
-    return {name: table for name, table in found.items() if len(table)}
+        trainings[path.parent.name] = pd.read_csv(path.parent / FIGURES)
+    return {name: table for name, table in found.items() if len(table)}, trainings
 
 
 def signed_changes(table: pd.DataFrame) -> dict[str, Any]:
@@ -176,7 +189,7 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
     args = parser.parse_args()
     settings = section(args.params, CompareSettings, read_params())
-    table = compare_all(read_answers(args.answers), settings, args.seed)
+    table = compare_all(*read_answers(args.answers), settings, args.seed)
     with new_file(args.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
     write_json(args.metrics, signed_changes(table))

@@ -1,6 +1,7 @@
 """What a trained network costs, measured on the machine at hand: never copied from a paper."""
 
 import platform
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,4 +48,5 @@ def milliseconds(answer: Callable[[], object], runs: int = 10) -> float:
 def as_built(name: str, slimmed: bool, network: nn.Module, side_px: int, init: str) -> str:
     """A network in a line, as it was built: `resnext50_32x4d, slimmed to 1.0 M parameters, at 96 px, scratch`."""
     size = f"{parameters(network) / 1e6:.1f} M parameters"
+    init = re.sub(r"([0-9a-f]{8})[0-9a-f]{32,}", r"\1", init)  # of a commit or a sha256 its beginning
     return f"{name}, {f'slimmed to {size}' if slimmed else size}, at {side_px} px, {init}"

@@ -32,7 +32,7 @@ from stages.heatmaps import HeatmapSettings, decoded_at_least, stacked
 from stages.inference import Found, Item, Network, read_ahead, run, shown_regions
 from stages.media import File
 from stages.megadetector import Detections
-from stages.people import JOINT_NAMES
+from stages.people import JOINT_NAMES, found_joints
 from stages.pictures import RGB, UnreadablePicture, decode, resize
 from stages.predictions import CLASS
 from stages.results import PERSON, VEHICLE, kind_of
@@ -219,15 +219,9 @@ def _stamped(item: Item, people: Found | None, looker: Looker) -> Item:
     seen: _Seen = item.of
     if people is None or seen.rgb is None or looker.heatmaps is None:
         return item
-    picture = stacked(seen.rgb, people[:, :4], _joints(people), seen.width_px, seen.height_px, looker.heatmaps)
+    joints = found_joints(people, seen.file.path)
+    picture = stacked(seen.rgb, people[:, :4], joints, seen.width_px, seen.height_px, looker.heatmaps)
     return Item(replace(seen, rgb=None, people=people), picture)
-
-
-def _joints(people: Found) -> NDArray[np.float64]:
-    """(N, 6 + 48) -> (N, 16, 3). Raises DataError for what is no finite number: one could not go on with another picture."""
-    if not np.isfinite(people).all():
-        raise DataError("the pose model finds joints that are not finite numbers: train it anew")
-    return people[:, 6:].reshape(len(people), len(JOINT_NAMES), 3).astype(np.float64)
 
 
 # Behind a detector -----------------------------------------------------------------------------------------------------
@@ -362,7 +356,7 @@ def _boxes(seen: _Seen, found: Found, looker: Looker) -> list[list[Any]]:
     if found.shape[1] == _BOX_NUMBERS:
         return rows
     chosen = two_people(sure[:, :4], seen.width_px, seen.height_px) if looker.heatmaps else []
-    joints = (_joints(sure) / [seen.width_px, seen.height_px, 1]).round(_DIGITS).tolist()
+    joints = (found_joints(sure, seen.file.path) / [seen.width_px, seen.height_px, 1]).round(_DIGITS).tolist()
     return [[*row, xyc, place in chosen] for place, (row, xyc) in enumerate(zip(rows, joints, strict=True))]
 
 

@@ -2,7 +2,7 @@
 
 `python -m stages.evaluate --help` lists the options, dvc.yaml holds the commands. It writes <model>.json, a dozen headline
 figures, and beside it tables: <model>.parts.csv with all that was measured of each part, .classes.csv, .confusion.csv,
-.slices.csv and .reliability.csv.
+.slices.csv, .reliability.csv, and .seeds.csv with the figures of each training where there are several of other seeds.
 """
 
 import argparse
@@ -34,6 +34,8 @@ from stages.samples import (
     read_version,
     true_people,
 )
+from stages.seeds import FIGURES, FURTHER, spread
+from stages.seeds import figures as of_trainings
 from stages.settings import Record, section
 
 # The headline of each part; parts.csv has them all, for every part.
@@ -271,6 +273,12 @@ def headline(parts: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
+def with_spread(found: dict[str, Any], seeds: pd.DataFrame) -> dict[str, Any]:
+    """`headline`, and in its parts how far the figures of several trainings lie apart; `seeds` has a row for each and part."""
+    own = {part: spread(rows) for part, rows in seeds.groupby("part")}
+    return {name: value | own[name] if name in own else value for name, value in found.items()}
+
+
 def reliability(pictures: pd.DataFrame) -> pd.DataFrame:
     """How sure against how often right, for each part, before and after calibration: for reliability diagrams."""
     tables = [
@@ -317,6 +325,16 @@ def with_slices(table: pd.DataFrame, samples: Samples, settings: EvaluateSetting
     return table.assign(light=np.where(table["infrared"], "night", "day"), box_size=size.astype("str").where(largest.notna()))
 
 
+def of_training(predictions: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
+    """accuracy, balanced accuracy and macro F1 of each part, of one training: thresholds are its own, from its own val."""
+    answers = answer(predictions, pictures, choose(predictions, pictures)).pictures
+    rows = []
+    for part, own in answers.groupby("part"):
+        counts = scores.confusion(own["actual"], own["predicted"], sorted({*own["actual"], *own["predicted"]}))
+        rows.append({"part": part} | {name: float(figure(counts)) for name, figure in scores.FIGURES.items()})
+    return pd.DataFrame(rows)
+
+
 def rounded(value: Any) -> Any:
     """Floats to 4 decimals, all the way down: more would be noise in git and in `dvc metrics diff`."""
     if isinstance(value, dict):
@@ -346,15 +364,23 @@ def main() -> None:
     majority = of_part(samples, lists, TRAIN)["label"].value_counts().sort_index().idxmax()
     pictures = of_part(samples, lists, *SCORED)
     predictions = pd.read_parquet(args.predictions / TABLE)
+    further = pd.read_parquet(args.predictions / FURTHER) if (args.predictions / FURTHER).is_file() else None
     card = read_json(args.trained / "model.json")
     described = {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
     if task_of(predictions) == JOINTS:
-        tables = score_poses(predictions, pictures, of_part(samples, lists, TRAIN), samples, settings, args.seed)
-        write_json(args.metrics / f"{args.model}.json", rounded(headline(tables["parts"]) | described))
+        train = of_part(samples, lists, TRAIN)
+        tables = score_poses(predictions, pictures, train, samples, settings, args.seed)
+
+        def pose_figures(own: pd.DataFrame) -> pd.DataFrame:
+            found = score_poses(own, pictures, train, samples, settings, args.seed)["parts"]
+            return found[[name for name in ("part", "map50", "pckh") if name in found]]
+
+        seeds = of_trainings(predictions, further, pose_figures)
+        write_json(args.metrics / f"{args.model}.json", rounded(with_spread(headline(tables["parts"]), seeds) | described))
         with new_folder(args.answers) as out:
             write_json(out / "chosen.json", {})  # nothing is answered by joints alone
         nothing = {name: pd.DataFrame(columns=columns) for name, columns in NO_ROWS.items()}
-        write_tables(tables | nothing, args.metrics, args.model)
+        write_tables(tables | nothing | {"seeds": seeds}, args.metrics, args.model)
         say_poses(args.model, tables["parts"])
         return
     chosen = choose(predictions, pictures)
@@ -362,15 +388,15 @@ def main() -> None:
     if task_of(predictions) == BOX and len(true):
         chosen["box_threshold"] = choose_box_threshold(predictions, true, pictures.rename(columns={"label": "actual"}))
     scored = score(predictions, pictures, samples, chosen, card["classes"], majority, settings, args.seed)
-    write_json(
-        args.metrics / f"{args.model}.json", rounded(headline(scored.parts) | described)
-    )  # first: it refuses what is no finite number
+    seeds = of_trainings(predictions, further, lambda own: of_training(own, pictures))
+    write_json(args.metrics / f"{args.model}.json", rounded(with_spread(headline(scored.parts), seeds) | described))
     with new_folder(args.answers) as out:
         columns = ["sample_id", "part", "seq_id", "actual", "predicted", "score", "calibrated"]
         scored.answers.pictures[columns].to_parquet(out / "answers.parquet", index=False)
         scored.answers.sequences[columns].to_parquet(out / "sequences.parquet", index=False)
+        seeds.to_csv(out / FIGURES, index=False, lineterminator="\n")
         write_json(out / "chosen.json", chosen)  # on validation: thresholds and temperature, for use elsewhere
-    write_tables(scored.tables, args.metrics, args.model)
+    write_tables(scored.tables | {"seeds": seeds}, args.metrics, args.model)
     say(args.model, scored.parts)
 
 

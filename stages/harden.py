@@ -12,16 +12,13 @@ val alone, so that no test set has a say. The choice depends on ids, labels and 
 """
 
 import argparse
-import io
 import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 from pydantic import Field
 from tqdm.contrib.concurrent import process_map
 
@@ -30,7 +27,7 @@ from stages.command import run
 from stages.files import DataError, new_folder, require_manifest, seed_from, sha256_bytes, write_json
 from stages.geometry import Boxes
 from stages.isolation import Wanted
-from stages.pictures import Inspected, inspect, read_picture
+from stages.pictures import Inspected, inspect, jpeg, read_picture
 from stages.samples import (
     BOX_COLUMNS,
     EMPTY,
@@ -39,8 +36,7 @@ from stages.samples import (
     TRAIN,
     VAL,
     of_part,
-    read_samples,
-    read_version,
+    read_base,
     write_version,
 )
 from stages.settings import Record, read_params, section
@@ -221,11 +217,9 @@ def make_one(job: Isolation, root: Path, settings: HardenSettings, folder: Path)
         rgb, boxes = isolation.crop(*given, settings.crop_margin)
     else:
         rgb, boxes = isolation.mask(*given)
-    memory = io.BytesIO()
-    # Colour at full resolution, or the grey would bleed over the edge of a box. PNG takes 3 times the bytes (`paste`, CCT-20).
-    Image.fromarray(np.ascontiguousarray(rgb)).save(memory, "JPEG", quality=95, subsampling="4:4:4")
-    (folder / job.file_name).write_bytes(memory.getvalue())
-    return inspect(memory.getvalue()), boxes
+    data = jpeg(rgb)  # PNG takes 3 times the bytes (`paste`, CCT-20)
+    (folder / job.file_name).write_bytes(data)
+    return inspect(data), boxes
 
 
 def make_all(
@@ -250,12 +244,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that make pictures")
     args = parser.parse_args()
     settings = section(args.params, HardenSettings, read_params())
-    for folder in (args.clean, args.split.parent, args.judged):
-        require_manifest(folder)
-    if (args.split / "samples.parquet").is_file():
-        raise DataError(f"{args.split} adds pictures of its own to train: start from a version that does not, as `class`")
-    samples = read_samples(args.clean)
-    _, parts = read_version(args.split, samples)
+    require_manifest(args.judged)
+    samples, parts = read_base(args.split, args.clean)
     train, val = of_part(samples, parts, TRAIN), of_part(samples, parts, VAL)
     ranking = judged(val_answers(args.judged / "answers.parquet", val), train["label"])
     weak = weakest(ranking, settings.weakest)

@@ -41,7 +41,7 @@ from stages.fingerprint import code_in_use, key_of, versions
 from stages.geometry import Boxes
 from stages.inference import Item, Network, read_ahead
 from stages.networks import family, read_card
-from stages.people import ABSENT, JOINT_NAMES, points
+from stages.people import ABSENT, found_joints, points
 from stages.pictures import RGB, read_picture, resize
 from stages.predictions import JOINTS
 from stages.samples import BOX_COLUMNS, TEST, TRAIN, VAL, of_part, read_samples, read_version, true_people
@@ -118,9 +118,7 @@ def sample(
     Raises DataError where what was found is not finite.
     """
     row, size = item.of.row, (item.width_px, item.height_px)
-    if not np.isfinite(found).all():
-        raise DataError(f"{row.sample_id}: the pose model finds joints that are not finite numbers: train it anew")
-    boxes, joints = found[:, :4], found[:, 6:].reshape(len(found), len(JOINT_NAMES), 3).astype(np.float64)
+    boxes, joints = found[:, :4], found_joints(found, row.sample_id)
     picture, people = stacked(item.of.rgb, boxes, joints, *size, settings), stamps.two_people(boxes, *size)
     true_joints = points(truth)
     true_joints[..., 2] = true_joints[..., 2] != ABSENT  # seen or occluded, a joint has a place

@@ -53,6 +53,9 @@ class Network:
     stored: Callable[[Path], Callable[[str], NDArray[np.uint8]]] | None = None
     half: bool = False  # on a GPU in bfloat16
     floor: float = 0.0  # boxes less sure are not wanted; none that is surer depends on them
+    # Where a figure shows what goes into its last layer: (pictures with their `part`, their root, seed) -> that figure's data,
+    # or None where this network has no such figure.
+    plane: Callable[[pd.DataFrame, Path, int], dict[str, Any] | None] | None = None
 
     def __call__(self, batch: NDArray[np.uint8]) -> list[Found]:
         device = next(self.module.parameters()).device
@@ -158,6 +161,24 @@ def shown_regions(
     ]
 
 
+def shown(
+    network: Network, pictures: pd.DataFrame, root: Path, batch_size: int = BATCH_SIZE, needs: Path | None = None
+) -> Iterator[Item]:
+    """The pictures of a samples table, in its order, as `network` is shown them whole. For the rest see `predict`."""
+    if network.stored is not None and needs is None:
+        raise DataError("this model reads what the heatmaps stage stored, and no such folder was given")
+    stored = network.stored(needs) if network.stored is not None and needs is not None else None
+
+    def read(row: Any) -> Item:
+        if stored is not None:
+            return Item(row.sample_id, stored(row.sample_id))
+        view = network.view(row.width_px, row.height_px)
+        rgb = view.show(read_picture(root / row.path, row.sha256, view.at_least_px))
+        return Item(row.sample_id, rgb, view, row.width_px, row.height_px)
+
+    return read_ahead(read, pictures.itertuples(), batch_size)
+
+
 def predict(
     network: Network,
     pictures: pd.DataFrame,
@@ -173,18 +194,7 @@ def predict(
     """
     if network.regions is not None:
         return _classified_boxes(network, pictures, root, batch_size, boxes)
-    if network.stored is not None and needs is None:
-        raise DataError("this model reads what the heatmaps stage stored, and no such folder was given")
-    stored = network.stored(needs) if network.stored is not None and needs is not None else None
-
-    def read(row: Any) -> Item:
-        if stored is not None:
-            return Item(row.sample_id, stored(row.sample_id))
-        view = network.view(row.width_px, row.height_px)
-        rgb = view.show(read_picture(root / row.path, row.sha256, view.at_least_px))
-        return Item(row.sample_id, rgb, view, row.width_px, row.height_px)
-
-    results = run(network, read_ahead(read, pictures.itertuples(), batch_size), batch_size)
+    results = run(network, shown(network, pictures, root, batch_size, needs), batch_size)
     if network.task == CLASS:
         scores = np.array([found for _, found in results], dtype=np.float64).reshape(-1, len(network.classes))
         return class_rows(pd.DataFrame(scores, index=pictures["sample_id"].to_numpy(), columns=list(network.classes)))

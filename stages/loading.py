@@ -7,7 +7,7 @@ Letters: B pictures of a batch, P picture side in px.
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from stages.files import seed_from
@@ -36,16 +35,31 @@ class LoadSettings(Record):
     workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
 
 
-class Pictures(Dataset[tuple[Tensor, int, int]]):
+class Points(NamedTuple):
+    """Named places in pictures, K in each of N."""
+
+    places: NDArray[np.float64]  # (N, K, 3): x and y as shares of the picture's width and height, and 1; 0 0 0 where unknown
+    mirrored: NDArray[np.int64]  # (K,) which of them each becomes in a mirrored picture
+
+
+class Pictures(Dataset[tuple[Any, ...]]):
     """Item (epoch, i) -> (uint8 (P, P, 3) RGB, class index, i). A file that changed since `clean` is refused by its sha256.
 
     (epoch, i, n) is the same picture once more in that epoch, for the n-th time, and augmented anew.
 
-    Where the table has box columns, an item is what lies in the row's box, not the whole picture.
+    Where the table has box columns, an item is what lies in the row's box, not the whole picture. With `points`, of whole
+    pictures, an item ends with float (K, 3): where they are in it now, as `Points` has them.
     """
 
     def __init__(
-        self, pictures: pd.DataFrame, root: Path, classes: tuple[str, ...], settings: LoadSettings, seed: int, training: bool
+        self,
+        pictures: pd.DataFrame,
+        root: Path,
+        classes: tuple[str, ...],
+        settings: LoadSettings,
+        seed: int,
+        training: bool,
+        points: Points | None = None,
     ) -> None:
         index = {label: number for number, label in enumerate(classes)}
         self.paths = pictures["path"].tolist()
@@ -56,6 +70,7 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
         self.boxes = pictures[BOX_COLUMNS].to_numpy(dtype=float) if BOX_COLUMNS[0] in pictures else None
         self.sizes = pictures[["width_px", "height_px"]].to_numpy(dtype=float)
         self.root, self.settings, self.seed, self.training = root, settings, seed, training
+        self.points = points
         side_px = settings.image_px
         needed = len(self.paths) * side_px * side_px * 3
         keep = needed <= settings.cache_gb * 2**30
@@ -68,12 +83,16 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, key: tuple[int, ...]) -> tuple[Tensor, int, int]:
+    def __getitem__(self, key: tuple[int, ...]) -> tuple[Any, ...]:
         epoch, i, *again = key
-        rgb = self.picture(i)
+        rgb, matrix = self.picture(i), np.eye(2, 3)
         if self.training:
-            rgb, _ = augmented(rgb, self.settings, np.random.default_rng(seed_from(self.seed, epoch, self.ids[i], *again)))
-        return torch.from_numpy(rgb), self.targets[i], i
+            rgb, matrix = augmented(rgb, self.settings, np.random.default_rng(seed_from(self.seed, epoch, self.ids[i], *again)))
+        item = torch.from_numpy(rgb), self.targets[i], i
+        if self.points is None:
+            return item
+        places = moved(self.points.places[i], matrix, rgb.shape[0], self.points.mirrored)
+        return *item, torch.from_numpy(places.astype(np.float32))
 
     def picture(self, i: int) -> RGB:
         if self.cache is not None and self.cached[i]:
@@ -115,6 +134,20 @@ def augmented(rgb: RGB, settings: LoadSettings, rng: np.random.Generator) -> tup
     if settings.light:
         rgb = cv2.LUT(rgb, np.clip(np.arange(256) * (1 + gain) + 128 * bias, 0, 255).astype(np.uint8))
     return rgb, matrix
+
+
+def moved(
+    places: NDArray[np.float64], matrix: NDArray[np.float64], side: int, mirrored: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(K, 3) -> (K, 3), as `Points` has them, in a picture of `side` px that was warped by `augmented`'s matrix.
+
+    What is outside afterwards is unknown, and each point that a mirror makes another one is that one.
+    """
+    at = (places[:, :2] * side - 0.5) @ matrix[:, :2].T + matrix[:, 2]
+    shares = (at + 0.5) / side
+    inside = ((shares >= 0) & (shares <= 1)).all(axis=1, keepdims=True)
+    found = np.where(inside & (places[:, 2:] > 0), np.column_stack([shares, places[:, 2]]), 0.0)
+    return found[mirrored] if np.linalg.det(matrix[:, :2]) < 0 else found
 
 
 def processes() -> tuple[int, int]:

@@ -6,6 +6,8 @@
 Joints and their order are those of MPII Human Pose (Andriluka et al., CVPR 2014).
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
@@ -79,6 +81,16 @@ def no_people() -> tuple[pd.DataFrame, pd.DataFrame]:
         for schema in (PEOPLE, JOINTS)
     ]
     return empty[0], empty[1]
+
+
+def found_joints(found: NDArray[Any], picture: str) -> NDArray[np.float64]:
+    """Of people as a pose model finds them, (N, 6 + 48), the joints: (N, 16, 3), x and y in px, confidence.
+
+    Raises DataError, which names the picture, for what is no finite number.
+    """
+    if not np.isfinite(found).all():
+        raise DataError(f"{picture}: the pose model finds joints that are not finite numbers: train it anew")
+    return found[:, 6:].reshape(len(found), len(JOINT_NAMES), 3).astype(np.float64)
 
 
 def points(people: pd.DataFrame) -> NDArray[np.float64]:

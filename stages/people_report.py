@@ -343,7 +343,7 @@ def poses(models: dict[str, dict[str, Any]], metrics: Path, label: str, out: Pat
         by_joint[name] = {joint: row.dropna().to_dict() for joint, row in joints.iterrows()}
         curve = pd.read_csv(metrics / f"{name}.curve.csv")
         curves[name] = f"pose-{len(curves)}.svg"
-        chart_pose_loss(curve, _plain(f"{name} ({label})"), out / curves[name])
+        chart_pose_loss(curve, plain(f"{name} ({label})"), out / curves[name])
     return {"poses": models, "by_joint": by_joint, "curves": curves}
 
 
@@ -354,7 +354,7 @@ def distributions(samples: Samples, splits: Path, versions: Iterable[str], label
         table = joint_means(*read_version(splits / version, samples))
         if table.notna().all(axis=None):
             chart, largest = f"joints-{len(made)}.svg", table.loc[table["difference"].abs().idxmax()]
-            chart_joints(table, _plain(f"{version} ({label})"), out / chart)
+            chart_joints(table, plain(f"{version} ({label})"), out / chart)
             made[version] = {"rows": table.to_dict("records"), "largest": largest.to_dict(), "chart": chart}
     return made
 
@@ -370,7 +370,7 @@ def chart_joints(means: pd.DataFrame, title: str, out: Path) -> None:
     axes.set_xticklabels([f"{n} {name}" for n, name in means["joint"].items()], rotation=45, ha="right")
     axes.set_ylim(0, 1.25 * means[[TRAIN, TEST]].to_numpy().max())  # room for the legend
     axes.legend(frameon=False, loc="upper right", ncols=2)
-    _save(figure, out)
+    save(figure, out)
 
 
 def chart_pose_loss(curve: pd.DataFrame, title: str, out: Path) -> None:
@@ -381,15 +381,16 @@ def chart_pose_loss(curve: pd.DataFrame, title: str, out: Path) -> None:
     axes.set_ylim(bottom=0, top=1.1 * curve[[f"{TRAIN}_pose_loss", f"{VAL}_pose_loss"]].to_numpy().max())
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    _save(figure, out)
+    save(figure, out)
 
 
-def _save(figure: Any, out: Path) -> None:
+def save(figure: Any, out: Path) -> None:
+    """Write a chart as an SVG, the same in every run, and close it."""
     figure.savefig(out, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A name as matplotlib is to write it: `$` would begin a formula."""
     return text.replace("$", r"\$")
 

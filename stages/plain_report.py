@@ -1,26 +1,39 @@
 """Everything measured of a data set without locations -> the page that stages/report.py writes of it, by plain_report.html.
 
-The models and how they compare on one test part, class by class; what one of them got right and wrong; pictures that nobody
-took; what was cleaned away, with its reasons. Pictures are chosen by seed and kept small.
+The models and how they compare on one test part, class by class; what manifold mixup makes of features; what one of the models
+got right and wrong; pictures that nobody took; what was cleaned away, with its reasons. Pictures are chosen by seed.
 """
 
 from collections import Counter
 from dataclasses import replace
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib
+import numpy as np
 import pandas as pd
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patches import Patch
 from PIL import Image
 
 from stages.files import new_folder, read_json, require_manifest
-from stages.people_report import Album, best_of, confusion_rows, in_turn, of_reason, of_test
+from stages.people_report import Album, best_of, confusion_rows, in_turn, of_reason, of_test, plain, save
+from stages.predictions import FEATURES
 from stages.samples import TEST, Samples
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 
 A_CLASS, MISTAKES = 3, 12  # pictures of a class, of the data and of right answers; wrong answers
 UNKNOWN, NO_CLASS, ALL = "unknown", "no class", "all"  # what stands for a missing species, a missing class, all of them
 SYNTHETIC_PX = 1200  # width of a montage on the page
+MIXUP, SYNTHETIC = "mixup", "synthetic"  # remedies, as they stand in a model's name
+# Of each class its colour, Okabe and Ito's that are told apart with every colour vision, and its shape.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
+PALE = 0.25  # how much of its colour the region of a class has, the rest is white
 
 # Accuracy, %, of the models of the document on posture, as its slides of results have it. Its runs with and without
 # augmentation rest on different test sets.
@@ -52,7 +65,8 @@ def comparisons(metrics: Path) -> dict[str, Any]:
     path = metrics / "comparison.csv"
     if not path.is_file():
         return found
-    rows = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in ("won", "lost", "p")})
+    numbers = ("won", "lost", "p", "seeds", "change_mean", "change_sd")
+    rows = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
     for (model, reference, of_document), own in rows.groupby(["model", "reference", "of_document"], sort=False):
         records = [{name: value for name, value in row.items() if pd.notna(value)} for row in own.to_dict("records")]
         pair = {
@@ -67,6 +81,36 @@ def comparisons(metrics: Path) -> dict[str, Any]:
         else:
             found["baselines"][model] = pair
     return found
+
+
+def adding(comparisons: list[dict[str, Any]], remedy: str) -> list[dict[str, Any]]:
+    """The comparison of each model that has the remedy in its name with its counterpart that has not.
+
+    That is the model of the same name without the remedy, else the document's reference; a model that was compared with neither
+    is left out.
+    """
+    found = []
+    for model, own in groupby(comparisons, key=lambda row: row["model"]):
+        parts, rows = model.split("-"), list(own)
+        if remedy in parts:
+            namesake = "-".join(part for part in parts if part != remedy)
+            found += ([row for row in rows if row["reference"] == namesake] or [row for row in rows if row["of_document"]])[:1]
+    return found
+
+
+def of_rare_classes(comparisons: list[dict[str, Any]], made: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Recall with and without the pictures that nobody took, of each class that has some, in each model that trained on them.
+
+    A row of a recall each, with its class's pictures in train: photos, added.
+    """
+    photos, added = (made["train_before"], made["added"]) if made else ({}, {})
+    pairs = adding(comparisons, SYNTHETIC)
+    return [
+        pair["recalls"][label] | {"photos": photos[label], "added": n}
+        for label, n in added.items()
+        for pair in pairs
+        if n and label in pair["recalls"]
+    ]
 
 
 def by_species(pictures: pd.DataFrame, counts: dict[str, Any]) -> dict[str, Any]:
@@ -153,6 +197,58 @@ def montages(folder: Path, out: Path) -> list[str]:
     return found
 
 
+# Features in two dimensions ------------------------------------------------------------------------------------------
+
+
+def features(
+    comparisons: list[dict[str, Any]], samples: Samples, predictions: Path, label: str, out: Path
+) -> list[list[dict[str, Any]]]:
+    """Pairs of a model with manifold mixup and its counterpart without; nothing of models that have no features.
+
+    Of each: model, the file of its chart in `out`, n of all test pictures, axes, and the share of the variance each explains.
+    """
+    labels = samples.pictures.set_index("sample_id")["label"]
+    charts: dict[str, dict[str, Any]] = {}
+
+    def drawn(model: str) -> dict[str, Any]:
+        if model not in charts:
+            require_manifest(predictions / model)
+            found, file = read_json(predictions / model / FEATURES), f"features-{len(charts)}.svg"
+            points, (x_min, x_max, y_min, y_max) = pd.DataFrame(found["points"]), found["extent"]
+            points = points[points["part"].eq(TEST) & points["x"].between(x_min, x_max) & points["y"].between(y_min, y_max)]
+            points = points.assign(label=labels.loc[points["sample_id"]].to_numpy())
+            points = points[points["label"].isin(found["classes"])]  # the model may not know a class of the test part
+            chart_features(found, points, f"{model} ({label})", out / file)
+            about = {"n": len(points), "all": found["counts"][TEST], "axes": found["axes"], "explained": found["explained"]}
+            charts[model] = {"model": model, "chart": file} | about
+        return charts[model]
+
+    pairs = [(row["model"], row["reference"]) for row in adding(comparisons, MIXUP)]
+    return [[drawn(name) for name in pair] for pair in pairs if all((predictions / name / FEATURES).is_file() for name in pair)]
+
+
+def chart_features(found: dict[str, Any], points: pd.DataFrame, title: str, out: Path) -> None:
+    """Points (label, x, y), all within the extent, by their true class, on the regions that the model's head gives to each."""
+    figure, axes = plt.subplots(figsize=(5.5, 5.5))
+    classes, regions = found["classes"], np.array(found["regions"])
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(classes))]
+    pale = 1 - PALE * (1 - np.array([to_rgb(colour) for colour in colours]))
+    axes.imshow(pale[regions], extent=found["extent"], origin="lower", aspect="auto", interpolation="nearest")
+    legend = {}
+    for number, (name, colour) in enumerate(zip(classes, colours, strict=True)):
+        own, marker = points[points["label"] == name], MARKERS[number % len(MARKERS)]
+        order = 3 - len(own) / max(1, len(points))  # the rare on top
+        (shapes,) = axes.plot(
+            own["x"], own["y"], marker, color=colour, markeredgecolor="#222", markeredgewidth=0.6, zorder=order
+        )
+        legend[plain(f"{name}, n {len(own)}")] = (Patch(color=to_hex(pale[number])), shapes)
+    shares = [f"{share:.0%}" for share in found["explained"]]
+    axes.set(xlim=found["extent"][:2], ylim=found["extent"][2:], title=plain(title))
+    axes.set(xlabel=f"first component, {shares[0]} of the variance", ylabel=f"second, {shares[1]}")
+    axes.legend(list(legend.values()), list(legend), loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False, ncols=2)
+    save(figure, out)
+
+
 # The page ------------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +257,8 @@ def judged(album: Album, models: dict[str, dict[str, Any]], dataset: str, metric
     tested = [name for name, found in models.items() if TEST in found["parts"]]
     by_class = {name: of_test(metrics, name, "classes").set_index("label").to_dict("index") for name in tested}
     best = best_of(models, dataset)
-    said: dict[str, Any] = {"by_class": by_class, "best": best, "confusion": [], "right": [], "wrong": []}
+    several = {name: found[TEST] for name, found in models.items() if "seeds" in found.get(TEST, {})}
+    said: dict[str, Any] = {"by_class": by_class, "several": several, "best": best, "confusion": [], "right": [], "wrong": []}
     if best:
         require_manifest(answers / best)
         table = pd.read_parquet(answers / best / "answers.parquet")
@@ -180,7 +277,9 @@ def write(
     files = {"counts": clean / "counts.json", "source": clean / "source.json", "splits": splits / "report.json"}
     read = {name: read_json(path) for name, path in files.items()}
     rejects = pd.read_csv(clean / "rejects.csv", keep_default_na=False, dtype=str)
-    made = Path("data/synthetic") / dataset
+    synthesized, predictions = Path("data/synthetic") / dataset, Path("data/predictions") / dataset
+    label = "embedded data" if samples.data == "embedded" else "your data"
+    compared, made = comparisons(metrics), synthetic(synthesized)
     template = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     ).get_template("plain_report.html")
@@ -188,10 +287,12 @@ def write(
         (folder / "pictures").mkdir()
         album = Album(replace(samples, boxes=samples.boxes.head(0)), folder / "pictures")
         page = template.render(
-            dataset=dataset, label="embedded data" if samples.data == "embedded" else "your data", clean=clean.as_posix(),
+            dataset=dataset, label=label, clean=clean.as_posix(),
             models=models, left_out=left_out, document=DOCUMENT if DOCUMENT.keys() & models.keys() else {}, **read,
-            **judged(album, models, dataset, metrics, answers), **comparisons(metrics),
-            synthetic=synthetic(made), montages=montages(made, folder / "pictures"),
+            **judged(album, models, dataset, metrics, answers), **compared,
+            rare=of_rare_classes(compared["comparisons"], made),
+            mixed=features(compared["comparisons"], samples, predictions, label, folder),
+            synthetic=made, montages=montages(synthesized, folder / "pictures"),
             by_species=by_species(samples.pictures, read["counts"]), removed=removed(album, rejects),
             classes=classes(album, samples.pictures), labels=sorted(samples.pictures["label"].unique()),
         )  # fmt: skip

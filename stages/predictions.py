@@ -18,6 +18,7 @@ from stages.samples import BOX_COLUMNS, EMPTY
 
 CLASS, BOX, JOINTS = "class", "box", "joints"
 TABLE = "predictions.parquet"  # in data/predictions/<dataset>/<model>/
+FEATURES = "features.json"  # beside it, of the image family: what goes into the head, in two dimensions
 
 PREDICTIONS = pa.DataFrameSchema(
     {

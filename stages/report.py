@@ -140,8 +140,7 @@ def chart(models: dict[str, dict[str, Any]], out: Path) -> None:
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="lower right", frameon=False)
-    figure.savefig(out, bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
+    people_report.save(figure, out)
 
 
 def main() -> None:

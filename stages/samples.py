@@ -6,7 +6,8 @@
     rejects.csv       a row for each source row refused, with its reason
     source.json       where the pictures lie (`root`), the adapter, the licence
     counts.json       rows in, kept, rejected and why
-and where the data set is of people, people.parquet and joints.parquet (stages/people.py).
+and where the source has keypoints of animals, keypoints.parquet, a row for each; where it is of people, people.parquet and
+joints.parquet (stages/people.py).
 """
 
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from stages.files import DataError, read_json
-from stages.people import HEAD_COLUMNS, JOINT_NAMES, KEY, check_people, no_people
+from stages.files import DataError, read_json, require_manifest
+from stages.people import HEAD_COLUMNS, JOINT_NAMES, KEY, OCCLUDED, VISIBLE, check_people, no_people
 
 EMPTY = "empty"  # the label of a picture with nothing in it
 TRAIN, VAL, TEST, SEEN, UNSEEN, UNUSED = "train", "val", "test", "seen", "unseen", "unused"  # parts of a split
@@ -62,6 +63,19 @@ BOXES = pa.DataFrameSchema(
     strict=True,
 )
 
+KEYPOINTS = pa.DataFrameSchema(
+    {
+        "sample_id": pa.Column(str),
+        "animal": pa.Column(int, pa.Check.ge(0)),  # its place among those of its picture, in the source
+        "keypoint": pa.Column(str),  # as the source names it; a number where it names none
+        "x_px": pa.Column(float, pa.Check.ge(0)),  # in the picture the right way up, at its own size
+        "y_px": pa.Column(float, pa.Check.ge(0)),
+        "visible": pa.Column(int, pa.Check.isin([OCCLUDED, VISIBLE])),  # one that is not there has no row
+    },
+    unique=["sample_id", "animal", "keypoint"],
+    strict=True,
+)
+
 PARTS_CSV, PICTURES = "parts.csv", "pictures"  # of a version of a split
 BOX_COLUMNS = ["x_min_px", "y_min_px", "x_max_px", "y_max_px"]
 
@@ -76,6 +90,21 @@ class Samples:
     data: str  # "embedded" or "your data": what figures made from it are labelled
     people: pd.DataFrame = field(default_factory=lambda: no_people()[0])
     joints: pd.DataFrame = field(default_factory=lambda: no_people()[1])
+    keypoints: pd.DataFrame = field(default_factory=lambda: no_keypoints())
+
+
+def no_keypoints() -> pd.DataFrame:
+    """The table without a row: what a data set without keypoints has."""
+    return pd.DataFrame({name: pd.Series(dtype=str(column.dtype)) for name, column in KEYPOINTS.columns.items()})
+
+
+def check_keypoints(keypoints: pd.DataFrame) -> pd.DataFrame:
+    """The table with its columns checked and typed. Raises DataError that names the column, row and value."""
+    try:
+        return KEYPOINTS.validate(keypoints, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases[["column", "check", "index", "failure_case"]].head(5)
+        raise DataError(f"the table of keypoints breaks its own rules:\n{cases.to_string(index=False)}") from None
 
 
 def check_tables(pictures: pd.DataFrame, boxes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -98,9 +127,10 @@ def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]
         parts.csv                       sample_id, part; every added picture is in train
         samples.parquet, boxes.parquet  the added pictures, where there are any
         pictures/                       their files, where they are no copies of the source's
-    Raises DataError where the lists and the samples disagree.
+    Raises DataError where the lists and the samples disagree, and where what is added would teach what is scored.
     """
     parts = pd.read_csv(folder / PARTS_CSV, dtype=str, keep_default_na=False)  # a picture may be called NA
+    given = len(samples.pictures)
     if (folder / "samples.parquet").is_file():
         own = (folder / PICTURES).is_dir()
         added, boxes = check_tables(pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "boxes.parquet"))
@@ -120,7 +150,33 @@ def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]
         raise DataError(
             f"{folder}: {len(strangers)} pictures are not in the samples table, {strangers[0]} for example: run `dvc repro`"
         )
+    _require_for_train(folder, samples.pictures, given, parts)
     return samples, parts
+
+
+def _require_for_train(folder: Path, pictures: pd.DataFrame, given: int, parts: pd.DataFrame) -> None:
+    """Raise DataError unless all behind the first `given` pictures are in train, and none has the bytes of a scored one."""
+    pictures = pictures.assign(part=pictures["sample_id"].map(parts.set_index("sample_id")["part"]))
+    added, scored = pictures[given:], pictures[pictures["part"].isin(SCORED)]
+    for row in added[added["part"] != TRAIN].itertuples():
+        raise DataError(f"{folder}: the added picture {row.sample_id} is not in train: run `dvc repro`")
+    for row in added.merge(scored, on="sha256", suffixes=("", "_scored")).itertuples():
+        raise DataError(
+            f"{folder}: the added picture {row.sample_id} has the same bytes as {row.sample_id_scored}, which is in "
+            f"{row.part_scored}: what is scored would be trained on. Take it out"
+        )
+
+
+def read_base(folder: Path, clean: Path) -> tuple[Samples, pd.DataFrame]:
+    """What `read_version` returns of the version that another one is made from, with the samples of `clean`.
+
+    Raises DataError where that version adds pictures itself, or where a stage's output is not as the stage left it.
+    """
+    for output in (clean, folder.parent):
+        require_manifest(output)
+    if (folder / "samples.parquet").is_file():
+        raise DataError(f"{folder} adds pictures of its own to train: start from a version that does not, one of `split`'s")
+    return read_version(folder, read_samples(clean))
 
 
 def write_version(
@@ -182,6 +238,10 @@ def read_samples(folder: Path) -> Samples:
     people, joints = no_people()
     if (folder / "people.parquet").is_file():
         people, joints = check_people(pd.read_parquet(folder / "people.parquet"), pd.read_parquet(folder / "joints.parquet"))
-    if strangers := sorted(set(people["sample_id"]) - set(pictures["sample_id"])):
-        raise DataError(f"people of pictures that are not in the samples table: {strangers[:5]}")
-    return Samples(pictures, boxes, Path(source["root"]), source["data"], people, joints)
+    keypoints = no_keypoints()
+    if (folder / "keypoints.parquet").is_file():
+        keypoints = check_keypoints(pd.read_parquet(folder / "keypoints.parquet"))
+    for name, table in (("people", people), ("keypoints", keypoints)):
+        if strangers := sorted(set(table["sample_id"]) - set(pictures["sample_id"])):
+            raise DataError(f"{name} of pictures that are not in the samples table: {strangers[:5]}")
+    return Samples(pictures, boxes, Path(source["root"]), source["data"], people, joints, keypoints)

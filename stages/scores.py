@@ -4,6 +4,7 @@ Letters: C classes, G groups (sequences), R bootstrap draws. A confusion array i
 predicted class.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,13 @@ def balanced_accuracy(counts: Counts) -> NDArray[np.float64]:
     return recall.sum(-1) / np.maximum((counts.sum(-1) > 0).sum(-1), 1)
 
 
+FIGURES: dict[str, Callable[[Counts], NDArray[np.float64]]] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "f1_macro": f1_macro,
+}  # what two models, or two trainings of one, are compared by
+
+
 def bootstrap(counts_by_group: Counts, draws: int, seed: int) -> Counts:
     """Confusion counts (R, C, C) of `draws` resamples of whole groups, from the groups' own counts (G, C, C).
 
@@ -107,7 +115,7 @@ def headline(table: pd.DataFrame, classes: list[str], majority: str, draws: int,
     counts = by_group.sum(0)
     drawn = bootstrap(by_group, draws, seed)
     figures: dict[str, float] = {}
-    for name, figure in (("f1_macro", f1_macro), ("accuracy", accuracy), ("balanced_accuracy", balanced_accuracy)):
+    for name, figure in FIGURES.items():
         low, high = interval(figure(drawn))
         figures |= {name: float(figure(counts)), f"{name}_low": low, f"{name}_high": high}
     return {

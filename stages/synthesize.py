@@ -15,7 +15,6 @@ those that it takes for another class. Killed, the same command goes on behind t
 """
 
 import argparse
-import io
 import shutil
 import string
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,18 +23,17 @@ from itertools import groupby, islice, product
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from stages.command import run
-from stages.files import DataError, new_file, new_folder, read_json, require_manifest, seed_from, sha256_file, write_json
+from stages.files import DataError, new_file, new_folder, read_json, seed_from, sha256_file, write_json
 from stages.fingerprint import code_in_use, key_of, versions
 from stages.generators import Generator, Made, Wanted, find
-from stages.pictures import RGB, inspect
-from stages.samples import PARTS_CSV, PICTURES, TRAIN, Samples, of_part, read_samples, read_version, write_version
+from stages.pictures import inspect, jpeg
+from stages.samples import PARTS_CSV, PICTURES, TRAIN, Samples, of_part, read_base, write_version
 from stages.screening import BLANK, Verdict, agreed, answers_of, is_blank, without_look_alikes
 from stages.settings import Record, read_params, section
 
@@ -134,7 +132,7 @@ class Finished:
             if made.rgb is not None:
                 refused = refused or (BLANK if is_blank(made.rgb) else "")
                 with new_file(self.picture(one)) as temporary:
-                    temporary.write_bytes(jpeg(made.rgb))
+                    temporary.write_bytes(jpeg(made.rgb))  # as photos are: no class is to be told by its format
                 sha256 = sha256_file(self.picture(one))
             write_json(self.work / f"{one.seed:016x}.json", {"refused": refused, "sha256": sha256})
         except OSError as error:
@@ -146,13 +144,6 @@ class Finished:
 
 def file_name(one: Wanted) -> str:
     return f"{one.seed:016x}.jpg"  # a species or view may hold what no file name can
-
-
-def jpeg(rgb: RGB) -> bytes:
-    """As real photos are, or a classifier could tell the rare classes by their format; colour at full resolution."""
-    memory = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(rgb)).save(memory, "JPEG", quality=95, subsampling="4:4:4")
-    return memory.getvalue()
 
 
 def make_all(generator: Generator, wanted: Sequence[Wanted], finished: Finished) -> int:
@@ -301,12 +292,7 @@ def main() -> None:
     args = parser.parse_args()
     params = read_params()
     settings = section(args.params, SynthesizeSettings, params)
-    for folder in (args.clean, args.split.parent):
-        require_manifest(folder)
-    if (args.split / "samples.parquet").is_file():
-        raise DataError(f"{args.split} adds pictures of its own to train: start from a version that does not, as `all`")
-    samples = read_samples(args.clean)
-    _, parts = read_version(args.split, samples)
+    samples, parts = read_base(args.split, args.clean)
     train_labels = of_part(samples, parts, TRAIN)["label"]
     if settings.generator is None:
         with new_folder(args.out) as out:

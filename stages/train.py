@@ -1,7 +1,7 @@
 """One model -> models/<model>/: weights, and model.json with all that is needed to use them; and its predictions.
 
 It predicts every part of its split but train while it is at it: scoring then needs no network, and to score anew in another
-way predicts nothing again.
+way predicts nothing again. With more than one seed it trains as often, and keeps what the further trainings predict.
 
 `python -m stages.train --help` lists the options, dvc.yaml holds the commands.
 A killed training goes on where it stopped: its state lies in `.work/<model>/<hash of all inputs>/` until training ends.
@@ -15,6 +15,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,14 @@ import pandas as pd
 from stages.command import run
 from stages.files import MANIFEST, DataError, describe_files, new_file, new_folder, require_manifest, write_json
 from stages.fingerprint import code_in_use, key_of, versions
-from stages.inference import predict
+from stages.inference import Network, predict
 from stages.networks import Job, family
-from stages.predictions import TABLE, check_predictions
-from stages.samples import EMPTY, SCORED, TRAIN, VAL, Samples, of_part, read_samples, read_version
+from stages.predictions import FEATURES, TABLE, check_predictions
+from stages.samples import EMPTY, SCORED, TEST, TRAIN, VAL, Samples, of_part, read_samples, read_version
+from stages.seeds import FURTHER, Seeds, numbered
 from stages.settings import Record, read_params, section
+
+NUMBER = "ETHOGRAM_TRAINING"  # which of the seeds is trained on; the processes of further GPUs inherit it
 
 
 def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
@@ -39,8 +44,11 @@ def make_job(samples: Samples, parts: pd.DataFrame, **rest: Any) -> Job:
     if train.empty or val.empty:
         raise DataError(f"{len(train)} pictures to train on and {len(val)} of their classes to validate: both must be above 0")
     ids = [*train["sample_id"], *val["sample_id"]]
-    boxes, people, joints = (table[table["sample_id"].isin(ids)] for table in (samples.boxes, samples.people, samples.joints))
-    return Job(train, val, boxes, tuple(classes), samples.root, samples.data, people=people, joints=joints, **rest)
+    boxes, people, joints, keypoints = (
+        table[table["sample_id"].isin(ids)] for table in (samples.boxes, samples.people, samples.joints, samples.keypoints)
+    )
+    of_pictures = {"people": people, "joints": joints, "keypoints": keypoints}
+    return Job(train, val, boxes, tuple(classes), samples.root, samples.data, **of_pictures, **rest)
 
 
 def provenance() -> dict[str, Any]:
@@ -55,6 +63,20 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@contextmanager
+def numbered_training(number: int) -> Iterator[None]:
+    """While it lasts, NUMBER says which training it is. Then the environment is as before: Lightning leaves variables in it by
+    which the next training would take itself for one of several processes.
+    """
+    before = dict(os.environ)
+    os.environ[NUMBER] = str(number)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="train one model")
     parser.add_argument("--model", required=True, help="the model's key in params.yaml")
@@ -64,6 +86,9 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True, help="a version of the split, a folder")
     parser.add_argument("--needs", type=Path, required=True, help="what the model builds on, a stage's output")
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument(
+        "--seeds", required=True, help="path in params.yaml of how many trainings there are, each of its own seed"
+    )
     parser.add_argument("--work", type=Path, default=Path(".work"), help="where the state to resume from is kept")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--predictions", type=Path, required=True, help="folder to write")
@@ -72,7 +97,9 @@ def main() -> None:
     parser.add_argument("--provenance", type=Path, required=True, help="JSON to write: commit, date, versions")
     args = parser.parse_args()
     chosen = family(args.family)
-    settings: Record = section(args.params, chosen.SETTINGS, read_params())
+    params = read_params()
+    settings: Record = section(args.params, chosen.SETTINGS, params)
+    seeds = numbered(args.seed, section(args.seeds, Seeds, params).root)
     require_manifest(args.clean)
     require_manifest(args.split.parent)
     if args.needs.is_dir():
@@ -83,23 +110,45 @@ def main() -> None:
     tables = [path.read_text() for path in whole] + [str(describe_files(args.split))]
     inputs = key_of(settings.model_dump_json(), args.seed, *tables, versions(), code_in_use())
     work = args.work / args.model / inputs
-    places = {"seed": args.seed, "work": work, "models": args.out.parent, "needs": args.needs}
+
+    def job(number: int, seed: int, out: Path) -> Job:
+        state = work if number == 1 else work / f"seed-{number}"
+        return make_job(samples, parts, seed=seed, work=state, models=args.out.parent, needs=args.needs, out=out)
+
     if int(os.environ.get("LOCAL_RANK", 0)):
         # Lightning runs this very command again for each further GPU: those train along, the first process writes.
         with tempfile.TemporaryDirectory() as scratch:
-            chosen.train(settings, make_job(samples, parts, out=Path(scratch), **places))
+            chosen.train(settings, job(*seeds[int(os.environ[NUMBER]) - 1], Path(scratch)))
         return
+    boxes = pd.read_parquet(args.needs / TABLE) if (args.needs / TABLE).is_file() else None
+    pictures = of_part(samples, parts, *SCORED)
+
+    def predicted(network: Network) -> pd.DataFrame:
+        predictions = predict(network, pictures, samples.root, boxes=boxes, needs=args.needs)
+        return check_predictions(predictions, pictures["sample_id"])
+
+    further = []
+    for number, seed in seeds[1:]:
+        with tempfile.TemporaryDirectory() as scratch:
+            with numbered_training(number), new_folder(Path(scratch) / "model") as out:
+                chosen.train(settings, job(number, seed, out))
+            further.append(predicted(chosen.load(Path(scratch) / "model")).assign(seed=number))
+        print(f"{args.model}: seed {number} of {len(seeds)} is trained")
     with new_folder(args.out) as out:
-        trained = chosen.train(settings, make_job(samples, parts, out=out, **places))
+        with numbered_training(1):
+            trained = chosen.train(settings, job(*seeds[0], out))
         with new_file(args.curve) as temporary:
             trained.curve.to_csv(temporary, index=False, lineterminator="\n")
         write_json(args.cost, trained.cost)
         write_json(args.provenance, provenance())
-    boxes = pd.read_parquet(args.needs / TABLE) if (args.needs / TABLE).is_file() else None
-    pictures = of_part(samples, parts, *SCORED)
     with new_folder(args.predictions) as out:
-        predictions = predict(chosen.load(args.out), pictures, samples.root, boxes=boxes, needs=args.needs)
-        check_predictions(predictions, pictures["sample_id"]).to_parquet(out / TABLE, index=False)
+        network = chosen.load(args.out)
+        predicted(network).to_parquet(out / TABLE, index=False)
+        if further:
+            pd.concat(further, ignore_index=True).to_parquet(out / FURTHER, index=False)
+        plane = network.plane and network.plane(of_part(samples, parts, TRAIN, VAL, TEST), samples.root, args.seed)
+        if plane:
+            write_json(out / FEATURES, plane)
     shutil.rmtree(work, ignore_errors=True)
     print(
         f"{args.model}: {trained.cost['epochs']} epochs, best after {trained.cost['best_epoch'] + 1}, "

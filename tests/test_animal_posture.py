@@ -46,6 +46,11 @@ def boxes(raw: Raw) -> list[list[float]]:
     return raw.annotations.loc[raw.annotations["has_box"], ["x_px", "y_px", "w_px", "h_px"]].to_numpy(float).tolist()
 
 
+def keypoints(raw: Raw) -> list[tuple[Any, ...]]:
+    assert raw.keypoints is not None
+    return list(raw.keypoints.drop(columns="row").itertuples(index=False, name=None))
+
+
 def refusals(raw: Raw) -> list[tuple[str, ...]]:
     return [tuple(row) for row in raw.rejects[["name", "reason", "detail"]].itertuples(index=False)]
 
@@ -97,7 +102,9 @@ def test_a_csv_is_read_and_the_mapping_is_said(tmp_path: Path, capsys: pytest.Ca
         "box <- x_min, y_min, x_max, y_max",
         "  lying <- Lying 1",
         "  walking_standing <- Walking 1, standing 1",
+        "  1 keypoints: 1",
     ]
+    assert keypoints(raw) == [("a.jpg", 0, "1", 1, 2, 2)]
 
 
 @pytest.mark.parametrize(
@@ -195,6 +202,76 @@ def test_tables_without_actions_are_left_alone_beside_one_with_them(tmp_path: Pa
         read(tmp_path, "a.csv")
 
 
+# Keypoints -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        [10, 20, 2, 30, 40, 1, 0, 0, 0], [[10, 20, 2], [30, 40, 1], [0, 0, 0]], [[10, 20, 2], [30, 40, 1], None],
+        "[10, 20, 2, 30, 40, 1, 0, 0, 0]", "[(10, 20, 2), (30, 40, 1), (0, 0, 0)]", "10 20 2 30 40 1 0 0 0",
+        {"1": [10, 20, 2], "2": [30, 40, 1], "3": None}, '{"1": [10, 20, 2], "2": [30, 40, 1], "3": null}',
+        "{'1': (10, 20, 2), '2': ('30', 40.0, 1)}",
+    ],
+)  # fmt: skip
+def test_keypoints_are_read_however_they_are_written(tmp_path: Path, written: Any) -> None:
+    raw = read(write(tmp_path, t_json=[{"image": "a.jpg", "action": "sit", "keypoints": written}]))
+    assert keypoints(raw) == [("a.jpg", 0, "1", 10, 20, 2), ("a.jpg", 0, "2", 30, 40, 1)]
+    assert raw.rejects.empty
+
+
+def test_places_without_visibility_are_seen_but_for_the_very_corner(tmp_path: Path) -> None:
+    raw = read(write(tmp_path, t_json=[{"image": "a.jpg", "action": "sit", "joints": {"nose": [3, 0], "neck": [0, 0]}}]))
+    assert keypoints(raw) == [("a.jpg", 0, "nose", 3, 0, 2)]
+
+
+def test_a_file_that_knows_but_there_and_not_there_means_seen(tmp_path: Path) -> None:
+    rows = [{"image": f"{n}.jpg", "action": "sit", "keypoints": {"nose": [3, 4, n], "neck": [5, 6, 1]}} for n in (0, 1)]
+    seen = [("0.jpg", 0, "neck", 5, 6, 2), ("1.jpg", 0, "nose", 3, 4, 2), ("1.jpg", 0, "neck", 5, 6, 2)]
+    assert keypoints(read(write(tmp_path, t_json=rows))) == seen
+    graded = [{"image": "g.jpg", "action": "sit", "keypoints": {"nose": [3, 4, 1], "neck": [5, 6, 2]}}]
+    raw = read(write(tmp_path, t_json=rows, u_json=graded))
+    assert keypoints(raw) == [*seen, ("g.jpg", 0, "nose", 3, 4, 1), ("g.jpg", 0, "neck", 5, 6, 2)], "each file by itself"
+
+
+@pytest.mark.parametrize(
+    ("written", "reason", "detail"),
+    [
+        ([1, 2, 2, 3], "not_keypoints", "4 numbers in a row: x, y and visibility of each would be three times as many"),
+        ([[1, 2, 2, 3]], "not_keypoints", "1: 4 values, not x, y and visibility"),
+        (5, "not_keypoints", "5: not a list"),
+        ({"nose": [1, 2, 3]}, "unknown_visibility", "visibility 3: should be 2, 1 or 0"),
+        ({"nose": [1, 2, 0.7]}, "unknown_visibility", "visibility 0.7: should be 2, 1 or 0"),
+        ({"nose": [1, 2, "seen"]}, "unknown_visibility", "visibility nan: should be 2, 1 or 0"),
+    ],
+)
+def test_keypoints_that_are_none_are_refused_and_the_picture_stays(
+    tmp_path: Path, written: Any, reason: str, detail: str
+) -> None:
+    raw = read(write(tmp_path, t_json=[{"image": "a.jpg", "action": "sit", "keypoints": written}]))
+    assert labels(raw) == {"a.jpg": "sitting"}
+    assert keypoints(raw) == []
+    ((name, why, said),) = refusals(raw)
+    assert (name, why) == ("a.jpg", reason) and said.startswith(detail)
+    assert raw.rejects["kind"].tolist() == ["keypoint"]
+
+
+def test_coco_keypoints_have_their_category_s_names_and_an_animal_s_number(tmp_path: Path) -> None:
+    category = {"id": 5, "name": "cow", "keypoints": ["L_Eye", "TailBase"]}
+    rows = [
+        {"image_id": 1, "category_id": 5, "action": "run", "keypoints": places}
+        for places in ([1, 2, 2, 3, 4, 1], [5, 6, 2, 0, 0, 0], [7, 8, 2])
+    ]
+    document = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": rows, "categories": [category]}
+    raw = read(write(tmp_path, t_json=document))
+    assert keypoints(raw) == [("a.jpg", 0, "L_Eye", 1, 2, 2), ("a.jpg", 0, "TailBase", 3, 4, 1), ("a.jpg", 1, "L_Eye", 5, 6, 2)]
+    assert refusals(raw) == [("a.jpg", "not_keypoints", "1 keypoints, 2 names")]
+
+
+def test_a_source_without_keypoints_has_none(tmp_path: Path) -> None:
+    assert read(write(tmp_path, t_csv="image,action,keypoints\na.jpg,run,\n")).keypoints is None
+
+
 # Folders -------------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +342,10 @@ def test_real_keypoint_files_have_no_action_and_read_once_they_have(name: str, t
     raw = read(write(tmp_path, t_json=document))
     assert set(labels(raw).values()) == {"walking_standing"}
     assert len(raw.pictures) == len(document["images"]) == 2
+    first, names = document["annotations"][0]["keypoints"], document["categories"][0]["keypoints"]
+    there = [name for name, seen in zip(names, first[2::3], strict=True) if seen]
+    image = next(image for image in document["images"] if image["id"] == document["annotations"][0]["image_id"])
+    assert [row[2] for row in keypoints(raw) if row[0] == image["file_name"]] == there
     assert boxes(raw) == [annotation["bbox"] for annotation in document["annotations"]]
 
 
@@ -275,6 +356,9 @@ def test_animal_poses_own_file_has_corners_for_boxes(tmp_path: Path) -> None:
     raw = read(write(tmp_path, t_json=document))
     assert (len(raw.pictures), len(raw.annotations)) == (4608, 6117)
     assert set(raw.pictures["species"].dropna()) == {"dog", "cat", "sheep", "horse", "cow"}
+    assert raw.keypoints is not None
+    assert len(raw.keypoints) == 71294 and set(raw.keypoints["visible"]) == {2}
+    assert tuple(raw.keypoints.iloc[0])[1:] == ("2007_000063.jpg", 0, "left_eye", 193, 216, 2)
     x_min, y_min, x_max, y_max = document["annotations"][0]["bbox"]
     assert boxes(raw)[0] == [x_min, y_min, x_max - x_min, y_max - y_min]
 

@@ -11,9 +11,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from stages import backbones
-from stages.backbones import build, head_name, initialise, layers, preprocessing, read_weights
-from stages.files import DataError, write_manifest
+from stages.backbones import NoHead, build, head_name, initialise, layers, preprocessing, read_weights
+from stages.files import DataError, sha256_file, write_manifest
 from tests.training_helpers import WEIGHTS
 
 NARROW = {"width": 0.05}
@@ -103,6 +102,11 @@ def test_the_head_is_the_last_linear_layer(architecture: str, options: dict[str,
     network = build(architecture, options, 3)
     assert head_name(network) == head
     assert network.get_submodule(head).out_features == 3
+
+
+def test_a_network_without_a_linear_layer_has_no_head() -> None:
+    with pytest.raises(NoHead, match="SqueezeNet has no linear layer, and so no head: choose another architecture"):
+        head_name(build("torchvision/squeezenet1_1", {}, 3))
 
 
 def test_preprocessing_is_that_of_the_published_weights() -> None:
@@ -201,6 +205,31 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     init = written(tmp_path / "w.safetensors", small(architecture="test_efficientnet").state_dict())
     with pytest.raises(DataError, match=r"not of this architecture: `bn1\.weight` should be \(32,\), found \(24,\)"):
         start(small(), init)
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_weights_of_another_architecture_are_refused_whatever_the_file(tmp_path: Path, name: str) -> None:
+    network = small()
+    other = build("test_vit", {}, 2).state_dict()
+    with pytest.raises(
+        DataError, match=rf"init: file {name}, sha256 .*: not of this architecture: `conv1\.0\.weight` should be"
+    ):
+        start(network, written(tmp_path / name, other))
+    assert equal_but_for(None, network, small())
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_file_may_be_held_to_its_sha256(tmp_path: Path, name: str) -> None:
+    init = written(tmp_path / name, small(seed=1).state_dict())
+    sha256, network = sha256_file(tmp_path / name), small(seed=2)
+    assert f"file {name}, sha256 {sha256}: " in start(network, f"{init}#sha256={sha256}")
+    assert equal_but_for(None, network, small(seed=1))
+    for other in ("0" * 64, sha256[:8], ""):
+        network = small(seed=2)
+        with pytest.raises(DataError) as raised:
+            start(network, f"{init}#sha256={other}")
+        assert f"{name}: its sha256 is {sha256}, not {other}: fetch it again, or mend `init`" in str(raised.value)
+        assert equal_but_for(None, network, small(seed=2))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -324,44 +353,89 @@ def test_fault_55_a_model_with_a_flipped_bit_is_not_started_from(models: Path, i
 
 @pytest.mark.parametrize("error", [OSError("Name or service not known"), ConnectionError("refused"), RuntimeError("no hub")])
 @pytest.mark.parametrize("architecture", ["test_resnet", "torchvision/alexnet"])
+@pytest.mark.parametrize("init", ["imagenet", "imagenet:IMAGENET1K_V1"])
 def test_imagenet_without_a_network_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, architecture: str, error: Exception
+    monkeypatch: pytest.MonkeyPatch, architecture: str, error: Exception, init: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("timm.create_model", fail)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
     monkeypatch.setattr("torchvision.models.get_model", fail)
     with pytest.raises(DataError) as raised:
-        initialise(nn.Linear(1, 1), architecture, {}, "imagenet", NOWHERE, NOWHERE)
+        initialise(nn.Linear(1, 1), architecture, {}, init, NOWHERE, NOWHERE)
     message = str(raised.value)
     assert f"the weights of `{architecture}` could not be fetched ({type(error).__name__}: {error})" in message
     assert "set init to file:<path>" in message
 
 
-def test_imagenet_with_the_hub_switched_off_ends_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+FIRST, NEWEST = "1" * 40, "2" * 40
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No network, and what an earlier download left of the Hub's weights of test_resnet: a first revision and the newest."""
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--timm--test_resnet.r160_in1k"
+    for seed, revision in ((1, FIRST), (2, NEWEST)):
+        (repository / "snapshots" / revision).mkdir(parents=True)
+        safetensors.torch.save_file(small(1000, seed).state_dict(), repository / "snapshots" / revision / "model.safetensors")
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(NEWEST)
+    return repository
+
+
+@pytest.mark.parametrize(("init", "revision", "seed"), [("imagenet", NEWEST, 2), (f"imagenet:{FIRST}", FIRST, 1)])
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_resnet.r160_in1k"])
+def test_imagenet_is_of_a_revision_of_the_hub_and_says_which(
+    hub: Path, init: str, revision: str, seed: int, architecture: str
+) -> None:
+    network = small(3)
+    words = initialise(network, architecture, {"drop_rate": 0.1}, init, NOWHERE, NOWHERE)
+    assert equal_but_for("fc.", network, small(1000, seed))
+    sha256 = sha256_file(hub / "snapshots" / revision / "model.safetensors")
+    total = len(network.state_dict())
+    assert words == f"timm/test_resnet.r160_in1k, revision {revision}, sha256 {sha256}: {total - 2} of {total} tensors"
+
+
+def test_a_revision_that_is_not_there_and_no_network(hub: Path) -> None:
     with pytest.raises(DataError, match=r"the weights of `test_resnet` could not be fetched .*set init to file:<path>"):
-        start(small(), "imagenet")
+        start(small(), "imagenet:" + "3" * 40)
 
 
-def test_imagenet_takes_what_the_library_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {}
+def test_an_architecture_without_published_weights_has_no_revisions() -> None:
+    architecture = "vit_base_patch16_gap_224"
+    with pytest.raises(DataError, match=rf"imagenet:{FIRST}: `{architecture}` is not on the Hugging Face Hub, and has no rev"):
+        start(small(), f"imagenet:{FIRST}", architecture=architecture)
+    with pytest.raises(DataError, match=rf"`{architecture}` could not be fetched \(RuntimeError: No pretrained weights exist"):
+        start(small(), "imagenet", architecture=architecture)
 
-    published, network = small(1000, seed=5), small(3)
 
-    def create(name: str, pretrained: bool, **options: Any) -> nn.Module:
-        asked.update(name=name, pretrained=pretrained, **options)
+@pytest.mark.parametrize(("init", "name"), [("imagenet", "IMAGENET1K_V2"), ("imagenet:IMAGENET1K_V1", "IMAGENET1K_V1")])
+def test_torchvision_s_weights_go_by_their_names(monkeypatch: pytest.MonkeyPatch, init: str, name: str) -> None:
+    network, published = build("torchvision/mobilenet_v2", {}, 3), build("torchvision/mobilenet_v2", {}, 1000)
+    asked = []
+
+    def get(architecture: str, weights: Any) -> nn.Module:
+        asked.append((architecture, weights.name))
         return published
 
-    monkeypatch.setattr("timm.create_model", create)
-    words = backbones.initialise(network, "test_resnet", {"drop_rate": 0.1}, "imagenet", NOWHERE, NOWHERE)
-    assert asked == {"name": "test_resnet", "pretrained": True, "drop_rate": 0.1}
-    assert words.startswith("the library's ImageNet weights: ")
-    assert equal_but_for("fc.", network, published)
+    monkeypatch.setattr("torchvision.models.get_model", get)
+    words = start(network, init, architecture="torchvision/mobilenet_v2")
+    assert asked == [("mobilenet_v2", name)]
+    file = {"IMAGENET1K_V1": "mobilenet_v2-b0353104.pth", "IMAGENET1K_V2": "mobilenet_v2-7ebf99e0.pth"}[name]
+    assert words.startswith(f"torchvision's {name}, {file}: ")
+    assert torch.equal(network.features[0][0].weight, published.features[0][0].weight)
+
+
+def test_torchvision_s_other_names_are_refused_with_those_that_there_are() -> None:
+    with pytest.raises(
+        DataError, match=r"imagenet:V3: torchvision's mobilenet_v2 has the weights IMAGENET1K_V1, IMAGENET1K_V2"
+    ):
+        start(small(), "imagenet:V3", architecture="torchvision/mobilenet_v2")
 
 
 def real(name: str) -> Path:

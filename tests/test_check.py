@@ -14,12 +14,14 @@ EVERYTHING = {
     "download": {"adapter": "caltech_camera_traps", "source": "embedded", "embedded": {"images": 60}},
     "clean": {},
     "split": {"class": {**SHARES}, "location": {**SHARES}},
+    "seeds": 1,
 }
 STRATIFIED = {"test": 0.4, "val": 0.2, "versions": {"pose": {"train": 20}, "sport": {"apart_from": "pose"}}}
 PEOPLE = {
     "download": {"adapter": "mpii", "source": "embedded", "embedded": {"images": 60}},
     "clean": {},
     "split": {"seen": 0, "stratified": STRATIFIED},
+    "seeds": 2,
 }
 IMAGE = {"architecture": "test_resnet", "image_px": 32, "epochs": 1, "batch_size": 8, "learning_rate": 0.001}
 
@@ -112,7 +114,7 @@ def refusal(params: dict[str, Any]) -> str:
 
 def test_all_well_is_counted(params: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        check_all(params) == 2 + 3 * 9 + 3 * 3 + 4 * 3 + 6 * 3
+        check_all(params) == 2 + 3 * 12 + 3 * 3 + 4 * 3 + 6 * 3
     )  # evaluate and compare, data sets, pretrained, one each of harder, synthetic, bboxes and heatmaps, models
     assert capsys.readouterr().out == ""
 
@@ -128,7 +130,7 @@ def test_a_file_with_nothing_that_may_be_left_out_is_well(params: dict[str, Any]
         params["datasets"]["town"],
     )
     params["models"] = {"judge": model()}
-    assert check_all(params) == 2 + 2 * 9 + 3
+    assert check_all(params) == 2 + 2 * 12 + 3
 
 
 SPLITS = "data/splits/wood/location, data/splits/wood/class, data/splits/wood/official"
@@ -145,7 +147,10 @@ SPLITS = "data/splits/wood/location, data/splits/wood/class, data/splits/wood/of
         ("compare/wood/references/judge", ["sport"], "compare.wood.references.judge: given 'sport': allowed: judge, started"),
         ("evaluate/drawz", 5, "evaluate.drawz: unknown key. Did you mean `draws`?"),
         ("datasets/wood/paper/split/class/val", 0.5, "datasets.wood.paper.split.class: given"),
-        ("datasets/wood/smoke/shuffle", {}, "datasets.wood.smoke: wants download, clean, split; look at shuffle"),
+        ("datasets/wood/smoke/shuffle", {}, "datasets.wood.smoke: wants download, clean, split, seeds; look at shuffle"),
+        ("datasets/wood/smoke/seeds", 0, "datasets.wood.smoke.seeds: given 0: Input should be greater than 0"),
+        ("datasets/look", {"tables": "data/clean/look", "shows": NOTHING, **profiles(EVERYTHING)},
+         "datasets.look: choose another name: data/raw/look is the stage `look`'s"),
         ("synthetic/field/base", "data/splits/field/none",
          "synthetic.field.base: given 'data/splits/field/none': allowed: data/splits/field/location, data/splits/field/class"),
         ("synthetic/field/agree", "models/judge",  # of another data set
@@ -272,7 +277,7 @@ def test_the_stage_writes_a_mark_when_all_is_well_and_none_when_not(
     stage: Callable[..., Any], params: dict[str, Any], tmp_path: Any
 ) -> None:
     done = stage("check", "--out", tmp_path / "checked.json", params=params)
-    assert (done.code, done.out) == (0, "params.yaml: 68 sections, all well\n")
+    assert (done.code, done.out) == (0, "params.yaml: 77 sections, all well\n")
     assert read_json(tmp_path / "checked.json") == {"sections": "all well"}
     (tmp_path / "checked.json").unlink()
     params["seed"] = None

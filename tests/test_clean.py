@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.clean import CleanSettings, clean
+from stages.clean import CleanSettings, clean, clean_all
 from stages.datasets import PICTURE_ENDINGS, adapter
 from stages.files import DataError, check_manifest, read_json, sha256_bytes
 from stages.pictures import decode
@@ -832,3 +832,106 @@ def test_a_picture_without_a_usable_box_goes_where_boxes_are_required_and_exist(
 def test_a_source_without_boxes_has_none_to_require(source: Callable[..., Path], cleaned: Cleaned) -> None:
     assert cleaned(source(), require_box=True).code == 0
     assert len(results()[0].pictures) == 3
+
+
+# Keypoints of animals ------------------------------------------------------------------------------------------------
+
+
+def with_keypoints(root: Path, picture: Make, *keypoints: dict[str, Any], listed: tuple[int, int] | None = None) -> Path:
+    """A COCO file of pictures of 100 x 80 px, an animal with these keypoints in each; `listed`, the size that it gives them."""
+    size = dict(zip(("width", "height"), listed or (100, 80), strict=True))
+    document: dict[str, Any] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "cat", "keypoints": ["nose", "L_Eye"]}],
+    }
+    root.mkdir()
+    for number, places in enumerate(keypoints):
+        (root / f"{number}.png").write_bytes(picture(number, 100, 80))
+        document["images"].append({"id": number, "file_name": f"{number}.png", **size})
+        row = {"image_id": number, "category_id": 1, "action": "sit", "keypoints": list(places.values()) or None}
+        document["annotations"].append(row)
+    (root / "list.json").write_text(json.dumps(document))
+    return root
+
+
+def keypoints_of(samples: Samples) -> list[tuple[Any, ...]]:
+    return list(samples.keypoints.itertuples(index=False, name=None))
+
+
+def test_keypoints_are_kept_where_they_lie_in_the_picture(tmp_path: Path, cleaned: Cleaned, picture: Make) -> None:
+    root = with_keypoints(
+        tmp_path / "source", picture, {"nose": [100, 80, 2], "L_Eye": [0, 0, 1]}, {"nose": [-0.5, 4, 2], "L_Eye": [4, 80.5, 1]},
+        {"nose": [0, 0, 0], "L_Eye": [None, 3, 2]}, {},
+    )  # fmt: skip
+    (root / "late.png").write_bytes(picture(0, 100, 80))
+    done = cleaned(root, "animal_posture")
+    assert done.code == 0, done.err
+    samples, rejects, counts = results()
+    assert len(samples.pictures) == 4
+    assert keypoints_of(samples) == [("0.png", 0, "L_Eye", 0, 0, 1), ("0.png", 0, "nose", 100, 80, 2)], "the very edge stays"
+    assert [row for row in because(rejects) if row[0] == "keypoint"] == [
+        ("keypoint", "1.png", "keypoint_outside"), ("keypoint", "1.png", "keypoint_outside"),
+        ("keypoint", "2.png", "keypoint_not_a_number"),
+    ]  # fmt: skip
+    assert rejects["row"].tolist()[:3] == [
+        "list.json annotations[2] L_Eye",
+        "list.json annotations[1] nose",
+        "list.json annotations[1] L_Eye",
+    ]
+    assert counts["keypoints"] == {"in": 5, "kept": 2, "rejected": 3, "of_rejected_pictures": 0}
+    assert "5 keypoints in, 2 kept" in done.out
+
+
+def test_keypoints_follow_the_scale_of_their_picture_and_go_with_it(tmp_path: Path, cleaned: Cleaned, picture: Make) -> None:
+    place = {"nose": [150, 20, 2], "L_Eye": [0, 0, 0]}
+    root = with_keypoints(tmp_path / "source", picture, place, place, listed=(200, 160))
+    (root / "1.png").write_bytes(b"<html>")
+    assert cleaned(root, "animal_posture", **LENIENT).code == 0
+    samples, _, counts = results()
+    assert keypoints_of(samples) == [("0.png", 0, "nose", 75, 10, 2)]
+    assert counts["keypoints"] == {"in": 2, "kept": 1, "rejected": 0, "of_rejected_pictures": 1}
+
+
+def test_fault_22_keypoints_are_held_against_the_picture_the_right_way_up(
+    tmp_path: Path, cleaned: Cleaned, picture: Make
+) -> None:
+    root = with_keypoints(tmp_path / "source", picture, {"nose": [90, 5, 2], "L_Eye": [5, 90, 2]}, listed=(80, 100))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    (root / "0.png").write_bytes(picture(3, 100, 80, "JPEG", exif=turned))  # 80 x 100 to the eye
+    assert cleaned(root, "animal_posture").code == 0
+    assert keypoints_of(results()[0]) == [("0.png", 0, "L_Eye", 5, 90, 2)]
+
+
+def test_a_source_without_keypoints_has_no_table_of_them(tmp_path: Path, cleaned: Cleaned, picture: Make) -> None:
+    assert cleaned(with_keypoints(tmp_path / "source", picture, {}), "animal_posture").code == 0
+    assert not Path("clean/keypoints.parquet").exists()
+    assert results()[0].keypoints.empty
+    assert "keypoints" not in results()[2]
+
+
+numbers = st.one_of(st.none(), st.integers(-20, 120), st.just(float("nan")))
+bodies = st.lists(st.tuples(numbers, numbers, st.sampled_from([0, 1, 2, 3])), min_size=2, max_size=2)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(bodies, min_size=1, max_size=3))
+def test_no_keypoint_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, picture: Make, animals: list[list[tuple[Any, ...]]]
+) -> None:
+    given_keypoints = [dict(zip(("nose", "L_Eye"), map(list, body), strict=True)) for body in animals]
+    root = with_keypoints(tmp_path_factory.mktemp("any") / "source", picture, *given_keypoints)
+    files: dict[str, tuple[int, str | None]] = {path.name: (1, None) for path in root.iterdir()}
+    found = clean_all(adapter("animal_posture").read(root, files, ()), root, files, CleanSettings(), 1)
+    there = sum(point[2] != 0 for body in animals for point in body)
+    rejected = int((found.rejects["kind"] == "keypoint").sum())
+    assert there == len(found.keypoints) + rejected
+    if there:
+        assert found.counts["keypoints"] == {
+            "in": there,
+            "kept": there - rejected,
+            "rejected": rejected,
+            "of_rejected_pictures": 0,
+        }
+    assert (found.keypoints[["x_px", "y_px"]] <= [100, 80]).all(axis=None)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from stages.compare import BETTER, UNDECIDED, WORSE, CompareSettings, baseline, compare, pairs, verdict
+from stages.compare import BETTER, OVER_SEEDS, UNDECIDED, WORSE, CompareSettings, baseline, compare, pairs, verdict
 from stages.files import DataError, new_folder, read_json
 
 COLUMNS = ["model", "reference", "of_document", "figure", "label", "n", "before", "after", "change", "low", "high", "verdict"]
@@ -26,10 +26,14 @@ def answers(lying_right: int, standing_right: int, **more: Any) -> pd.DataFrame:
     return pd.DataFrame(table | more)
 
 
-def write(folder: Path, models: dict[str, pd.DataFrame]) -> None:
+def write(folder: Path, models: dict[str, pd.DataFrame], trainings: dict[str, list[float]]) -> None:
+    """`trainings` are the figures, all three the same, of each training of a model that has several."""
     for name, table in models.items():
         with new_folder(folder / name) as out:
             table.to_parquet(out / "answers.parquet", index=False)
+            found = trainings.get(name, [0.5])
+            figures = dict.fromkeys(("accuracy", "balanced_accuracy", "f1_macro"), found)
+            pd.DataFrame({"part": "test", "seed": range(1, len(found) + 1), **figures}).to_csv(out / "seeds.csv", index=False)
 
 
 # Which pairs ---------------------------------------------------------------------------------------------------------
@@ -136,8 +140,8 @@ def test_the_baseline_names_the_commonest_class_and_the_first_of_equals() -> Non
 
 @pytest.fixture
 def go(stage: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    def run(models: dict[str, pd.DataFrame], **about: Any) -> Any:
-        write(tmp_path / "answers", models)
+    def run(models: dict[str, pd.DataFrame], trainings: dict[str, list[float]] | None = None, **about: Any) -> Any:
+        write(tmp_path / "answers", models, trainings or {})
         params = {"compare": {"d": {"references": {"d": ["d-scratch", "d-transfer"]}, "document": ["d-transfer"], **about}}}
         return stage("compare", "--params", "compare.d", "--answers", "answers", "--seed", 3, "--out", "metrics/comparison.csv",
                      "--metrics", "metrics/comparison.json", params=params)  # fmt: skip
@@ -153,7 +157,7 @@ def test_the_stage_writes_every_comparison(go: Callable[..., Any]) -> None:
     assert done.code == 0, done.err
     assert "d-mixup against d-transfer: accuracy -0.025 (" in done.out
     table = pd.read_csv("metrics/comparison.csv", keep_default_na=False)
-    assert list(table.columns) == [*COLUMNS, "won", "lost", "p"]
+    assert list(table.columns) == [*COLUMNS, "won", "lost", "p", *OVER_SEEDS]
     compared = table.drop_duplicates(["model", "reference"])
     assert compared[["model", "reference", "of_document"]].to_numpy().tolist() == [
         ["d-mixup", "always standing", False],
@@ -173,6 +177,18 @@ def test_the_stage_writes_every_comparison(go: Callable[..., Any]) -> None:
         },
         "d-transfer": {"d-scratch": {"accuracy": 0.15, "balanced_accuracy": 0.3}},
     }
+
+
+def test_the_stage_says_how_a_change_varies_over_seeds(go: Callable[..., Any]) -> None:
+    models = {"d-scratch": answers(0, 30), "d-transfer": answers(6, 30), "d-mixup": answers(7, 28)}
+    assert go(models, {"d-scratch": [0.5, 0.6, 0.7], "d-transfer": [0.6, 0.9]}).code == 0
+    table = pd.read_csv("metrics/comparison.csv").set_index("figure")
+    both = (table["model"] == "d-transfer") & (table["reference"] == "d-scratch")
+    found = table.loc[both, OVER_SEEDS]
+    assert found.loc["accuracy"].tolist() == pytest.approx([2, 0.2, 0.1414])
+    assert found.loc["f1_macro"].equals(found.loc["accuracy"].rename("f1_macro"))
+    assert found.loc[["recall"]].isna().all(axis=None)
+    assert table.loc[~both, OVER_SEEDS].isna().all(axis=None), "no other two were both trained twice"
 
 
 def test_the_stage_writes_the_same_twice(go: Callable[..., Any]) -> None:

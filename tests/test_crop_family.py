@@ -371,7 +371,7 @@ def test_too_few_boxes_are_refused_before_training(tmp_path: Path, keep: Any, me
     ("boxes", "md.json", "allowed: needs, megadetector:<path of its JSON>"),
     ("margin", -0.1, "greater than or equal to 0"),
     ("score_floor", 1.1, "less than or equal to 1"),
-    ("init", "pretrain", "allowed: scratch, imagenet, pretrained, file:<path>, model:<name>"),
+    ("init", "pretrain", "allowed: scratch, imagenet, imagenet:<revision>, pretrained, file:<path>, model:<name>"),
 ])  # fmt: skip
 def test_bad_settings_are_refused_with_what_is_allowed(key: str, value: object, message: str) -> None:
     with pytest.raises(DataError, match=message):

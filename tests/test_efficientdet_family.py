@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Job, Any]:
 @pytest.fixture
 def copied(model: tuple[Path, Job, Any], tmp_path: Path) -> tuple[Path, Job]:
     """A copy of the model's folder to damage, and its job."""
-    folder = tmp_path / "copy"
-    folder.mkdir()
-    for path in model[0].iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder, model[1]
+    return shutil.copytree(model[0], tmp_path / "copy"), model[1]
 
 
 def card_of(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The renderer and the camera-trap dataset that it draws."""
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -30,24 +29,12 @@ from stages.embedded.places import TERRAINS, place
 from stages.embedded.planted_faults import BAD_BOXES, KEPT, PLANTED, REJECTED
 from stages.embedded.scenes import Actor, draw_light, render
 from stages.embedded.skeleton import View, project
+from tests.embedded_helpers import drawn_once, files_of
 
 SMALL = CameraTrapScenes(images=24, locations=5, width_px=96, height_px=72)
 ANIMAL_POSTURES = {"standing", "walking", "running", "sitting", "lying", "eating"}
 
-
-def files_of(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("scenes")
-    camera_trap.write(out, SMALL, seed=1, workers=1)
-    return out
+written = drawn_once(camera_trap, SMALL)
 
 
 @pytest.fixture(scope="module")

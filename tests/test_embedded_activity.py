@@ -1,6 +1,5 @@
 """The drawn people, their surroundings, the activity dataset in MPII's own form, and the faults planted in it."""
 
-import hashlib
 import io
 import math
 from collections import Counter
@@ -26,23 +25,11 @@ from stages.embedded.people import CRANK, POSTURES
 from stages.embedded.surroundings import KINDS, surroundings
 from stages.files import describe_files, read_json
 from stages.people import BONES, HEAD_TOP, L_ANKLE, R_ANKLE
+from tests.embedded_helpers import drawn_once, files_of
 
 SMALL = ActivityScenes(images=20, least_px=96, most_px=112)
 
-
-def files_of(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("activity")
-    activity.write(out, SMALL, seed=1, workers=1)
-    return out
+written = drawn_once(activity, SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -22,24 +22,12 @@ from stages.embedded.quadrupeds import POSTURES
 from stages.embedded.things import KINDS, Thing, pose
 from stages.files import read_json
 from stages.split import SplitSettings, cut, leaks
+from tests.embedded_helpers import drawn_once, files_of
 
 SMALL = PostureScenes(images=60, least_px=80, most_px=96)
 EXCLUSIONS = Path(__file__).parent.parent / "stages/exclusions/posture-embedded.csv"
 
-
-def files_of(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("posture")
-    posture.write(out, SMALL, seed=1, workers=1)
-    return out
+written = drawn_once(posture, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +69,10 @@ def test_the_table_says_what_is_in_the_pictures(written: Path, planted: dict[str
         x, y, w, h = json.loads(row["bbox"])
         assert 0 <= x < x + w <= width and 0 <= y < y + h <= height
         assert max(w / width, h / height) > 0.3, "a portrait"
-        points = np.array(json.loads(row["keypoints"])).reshape(len(KEYPOINTS), 3)
-        there = points[points[:, 2] > 0]
-        assert len(there) >= 15
+        points = json.loads(row["keypoints"])
+        assert set(points) <= set(KEYPOINTS) and len(points) >= 15
+        there = np.array(list(points.values()))
+        assert set(there[:, 2]) <= {1, 2}
         inside = (there[:, :2] >= [x - 3, y - 3]) & (there[:, :2] <= [x + w + 3, y + h + 3])
         assert inside.mean() > 0.9  # a joint behind a thing may lie outside what can be seen
 

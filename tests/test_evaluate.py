@@ -34,6 +34,7 @@ from stages.people import ABSENT, HEAD_COLUMNS, HEAD_TOP, JOINT_NAMES, PEOPLE, V
 from stages.people import JOINTS as JOINTS_TABLE
 from stages.predictions import CLASS, JOINTS, TABLE, box_rows, class_rows
 from stages.samples import BOX_COLUMNS, BOXES, EMPTY, SAMPLES, SCORED, Samples
+from stages.seeds import FURTHER
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ["deer", "fox", EMPTY]
@@ -432,7 +433,7 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
     assert metrics["unseen"]["f1_macro"] == 0.3333
     assert metrics["gap"] == 0.6667
     assert (metrics["data"], metrics["architecture"]) == ("your data", "tiny at 8 px, scratch")
-    names = ["classes.csv", "confusion.csv", "json", "parts.csv", "reliability.csv", "slices.csv"]
+    names = ["classes.csv", "confusion.csv", "json", "parts.csv", "reliability.csv", "seeds.csv", "slices.csv"]
     assert sorted(path.name for path in Path("metrics").iterdir()) == [f"m.{name}" for name in names]
     parts = pd.read_csv("metrics/m.parts.csv").set_index("part")
     assert parts.index.tolist() == ["val", "seen", "unseen"]
@@ -448,7 +449,7 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
                          ].to_numpy().tolist() == [[1, 2, 0.5, 1, 0.6667, True]]  # fmt: skip
     assert check_manifest(Path("answers")) == []
     assert sorted(path.name for path in Path("answers").iterdir()) == [
-        "answers.parquet", "chosen.json", "manifest.json", "sequences.parquet"
+        "answers.parquet", "chosen.json", "manifest.json", "seeds.csv", "sequences.parquet"
     ]  # fmt: skip
     answers = pd.read_parquet("answers/answers.parquet")
     assert answers[["sample_id", "part", "actual", "predicted", "score"]].to_numpy().tolist() == [
@@ -459,6 +460,39 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
     assert sorted(sequences["sample_id"]) == ["seen:NA", "seen:d", "unseen:e", "unseen:f", "val:v", "val:w"]
     assert set(read_json(Path("answers/chosen.json"))) == {"temperature"}
     assert "m unseen: macro F1 0.333, n 2" in done.out
+
+
+def further_seeds(*tables: pd.DataFrame) -> None:
+    """Write what trainings of other seeds predict beside the predictions."""
+    folder = Path("predictions")
+    found = pd.concat([table.assign(seed=number) for number, table in enumerate(tables, 2)], ignore_index=True)
+    found.to_parquet(folder / FURTHER, index=False)
+    (folder / "manifest.json").unlink()
+    write_manifest(folder)
+
+
+def test_figures_of_further_seeds_are_spread_and_tabled(stage: Callable[..., Any], predicted: Any) -> None:
+    words = predicted(right)
+    assert stage(*words).code == 0
+    once = read_json(Path("metrics/m.json"))
+    one_seed = pd.read_csv("metrics/m.seeds.csv")
+    assert one_seed.to_dict("list") == {
+        "part": ["seen", "unseen", "val"], "seed": [1] * 3, **dict.fromkeys(("accuracy", "balanced_accuracy", "f1_macro"), [1.0] * 3)
+    }  # fmt: skip
+    table = pd.read_parquet(Path("predictions") / TABLE)
+    of_f = table["sample_id"] == "f"
+    swapped = table.assign(score=table["score"].where(~of_f, 1 - table["score"]))
+    further_seeds(swapped, table)
+    done = stage(*words)
+    assert done.code == 0, done.err
+    metrics = read_json(Path("metrics/m.json"))
+    assert metrics["unseen"] == once["unseen"] | {
+        "seeds": 3, "accuracy_mean": 0.8333, "accuracy_sd": 0.2887, "balanced_accuracy_mean": 0.8333, "balanced_accuracy_sd": 0.2887,
+        "f1_macro_mean": 0.7778, "f1_macro_sd": 0.3849,
+    }  # fmt: skip
+    assert metrics["seen"] | {"seeds": 3} == metrics["seen"] and metrics["seen"]["accuracy_sd"] == 0
+    seeds = pd.read_csv("metrics/m.seeds.csv").query("part == 'unseen'")
+    assert seeds[["seed", "accuracy", "f1_macro"]].to_numpy().tolist() == [[1, 1, 1], [2, 0.5, 0.3333], [3, 1, 1]]
 
 
 def test_the_stage_is_the_same_twice(stage: Callable[..., Any], predicted: Any) -> None:
@@ -496,9 +530,9 @@ def test_fault_60_nan_among_the_metrics_replaces_nothing(
     assert stage(*words).code == 0
     before = results()
     wrong = predicted(lambda row: {"deer": 0.4, "fox": 0.6})
-    whole = getattr(scores, name)
+    whole = scores.FIGURES[name]
     nan_of_one_table = lambda counts: whole(counts) if counts.ndim > 2 else np.float64("nan")  # noqa: E731
-    monkeypatch.setattr(evaluate.scores, name, nan_of_one_table)
+    monkeypatch.setitem(scores.FIGURES, name, nan_of_one_table)
     done = stage(*wrong)
     assert done.code == 1
     assert f"error: val.{name} is not a finite number: nothing is written" in done.err
@@ -758,6 +792,15 @@ def test_fault_59_60_a_person_lost_and_a_picture_without_people_are_refused() ->
         posed(samples_of_people(**tables))
 
 
+def test_figures_of_poses_of_further_seeds_are_spread(stage: Callable[..., Any], pose_model: Any) -> None:
+    assert stage(*pose_model).code == 0
+    further_seeds(pd.read_parquet(Path("predictions") / TABLE))
+    assert stage(*pose_model).code == 0
+    found = read_json(Path("metrics/m.json"))["test"]
+    spread = {"seeds": 2, "map50_mean": 0.6634, "map50_sd": 0, "pckh_mean": 0.6444, "pckh_sd": 0}
+    assert found | spread == found
+
+
 @pytest.fixture
 def pose_model(folders: Any) -> tuple[Any, ...]:
     return folders(["person"], dict.fromkeys(OF_PEOPLE, "walking"), OF_PEOPLE, found=PEOPLE_FOUND, **true_tables())
@@ -775,7 +818,7 @@ def test_the_stage_measures_poses_and_writes_what_the_graph_expects(stage: Calla
         },
         "data": "your data", "architecture": "tiny at 8 px, scratch",
     }  # fmt: skip
-    names = ["classes.csv", "confusion.csv", "json", "parts.csv", "reliability.csv", "slices.csv"]
+    names = ["classes.csv", "confusion.csv", "json", "parts.csv", "reliability.csv", "seeds.csv", "slices.csv"]
     assert sorted(path.name for path in Path("metrics").iterdir()) == [f"m.{name}" for name in names]
     for name, columns in NO_ROWS.items():
         table = pd.read_csv(f"metrics/m.{name}.csv")

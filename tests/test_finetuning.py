@@ -224,7 +224,7 @@ def test_balance_gives_a_rare_class_its_weight(tmp_path: Path, balance: str) -> 
 
 CELLS = ["scratch", "scratch-augmented", "transfer", "transfer-augmented", "mixup", "synthetic"]
 ROWS = [f"{network}-{cell}" for network in ("resnet50", "vit") for cell in CELLS]
-BESIDE = ["vit-mixup-synthetic", "resnet50-all", "vit-frozen", "vit-lpft"]
+BESIDE = ["vit-mixup-synthetic", "resnet50-all", "resnet50-keypoints", "vit-frozen", "vit-lpft"]
 
 
 @pytest.mark.parametrize("profile", ["smoke", "embedded", "paper"])
@@ -235,10 +235,12 @@ def test_every_cell_of_the_document_s_table_is_a_model(profile: str) -> None:
     for name in ROWS + BESIDE:
         settings = section(f"models.posture-{name}.{profile}", ImageSettings, params)
         transfer = "scratch" not in name
-        assert settings.init == ("scratch" if not transfer else "imagenet" if profile == "paper" else "pretrained"), name
-        stated = {"resnet50-all": "all", "vit-frozen": "frozen", "vit-lpft": "lp_ft"}
+        kind = settings.init.partition(":")[0]
+        assert kind == ("scratch" if not transfer else "imagenet" if profile == "paper" else "pretrained"), name
+        stated = {"resnet50-all": "all", "resnet50-keypoints": "all", "vit-frozen": "frozen", "vit-lpft": "lp_ft"}
         assert settings.train == stated.get(name, "frozen" if transfer and name.startswith("resnet50") else "all"), name
         assert settings.mixup_alpha == (2.0 if "mixup" in name else None), name
+        assert (settings.keypoint_weight is not None) == (name == "resnet50-keypoints"), name
         assert models[name]["lists"] == f"data/{'synthetic/posture/added' if 'synthetic' in name else 'splits/posture/all'}"
         augmented = (settings.flip, settings.rotate_deg, settings.shift, settings.shear_deg, settings.zoom)
         with_it = "augmented" in name or (name.startswith("resnet50") and name not in ("resnet50-scratch", "resnet50-transfer"))

@@ -99,7 +99,7 @@ def test_every_stage_reads_the_params_that_it_declares(repo: Repo) -> None:
     for stage in repo.index.stages:
         words = shlex.split(stage.cmd)
         declared = {name for dep in stage.params for name in dep.params}
-        read = {option(words, "--params")} if "--params" in words else set()
+        read = {option(words, name) for name in ("--params", "--seeds") if name in words}
         if any(dep.def_path == "params.yaml" for dep in stage.deps if not hasattr(dep, "params")):
             continue  # the whole file
         assert read == declared, stage.addressing

@@ -491,7 +491,7 @@ def test_a_version_with_pictures_of_its_own_is_no_start(world: World) -> None:
     assert world.harden().code == 0
     done = world.stage("harden", "--params", "harder", "--clean", "clean", "--split", "harder/upsampled", "--judged", "judge",
                        "--seed", 1, "--out", "twice")  # fmt: skip
-    assert done.code == 1 and "start from a version that does not, as `class`" in done.err
+    assert done.code == 1 and "harder/upsampled adds pictures of its own to train" in done.err
 
 
 @pytest.mark.parametrize("settings, message", [

@@ -370,8 +370,8 @@ def test_one_class_is_nothing_to_tell_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"inputs": "heatmaps"}, "models.m.inputs: given 'heatmaps': Input should be 'rgb_heatmap', 'rgb', 'heatmap' or 'rgb_truth'"),
-    ({"init": "pretrained"}, "models.m.init: given 'pretrained': allowed: scratch, imagenet, file:<path>"),
-    ({"init": "file:"}, "models.m.init: given 'file:': allowed: scratch, imagenet, file:<path>"),
+    ({"init": "pretrained"}, "models.m.init: given 'pretrained': allowed: scratch, imagenet, imagenet:<revision>, file:<path>"),
+    ({"init": "file:"}, "models.m.init: given 'file:': allowed: scratch, imagenet, imagenet:<revision>, file:<path>"),
     ({"architecture": "efficientnet_bO"}, "no architecture `efficientnet_bO` in timm.* Did you mean efficientnet_b"),
 ])  # fmt: skip
 def test_settings_that_do_not_fit_are_refused_by_their_path(changes: dict[str, Any], message: str) -> None:
@@ -425,7 +425,7 @@ def test_the_module_can_be_exported_for_batches_of_any_size(model: tuple[Path, J
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
 def test_fault_55_a_flipped_bit_is_a_sha256_mismatch(model: tuple[Path, Job, Any], tmp_path: Path, name: str) -> None:
-    folder = copied(model[0], tmp_path)
+    folder = shutil.copytree(model[0], tmp_path / "copy")
     data = bytearray((folder / name).read_bytes())
     data[-3] ^= 1
     (folder / name).write_bytes(data)
@@ -434,16 +434,10 @@ def test_fault_55_a_flipped_bit_is_a_sha256_mismatch(model: tuple[Path, Job, Any
 
 
 def test_fault_56_weights_of_another_shape_are_named_both_ways(model: tuple[Path, Job, Any], tmp_path: Path) -> None:
-    folder = copied(model[0], tmp_path)
+    folder = shutil.copytree(model[0], tmp_path / "copy")
     state = safetensors.torch.load_file(folder / "weights.safetensors")
     state["mix.0.weight"] = state["mix.0.weight"][:, :3].contiguous()
     safetensors.torch.save_file(state, folder / "weights.safetensors")
     write_manifest(folder)
     with pytest.raises(DataError, match=r"`mix\.0\.weight` is \(4, 3, 3, 3\) in the file, \(4, 4, 3, 3\) in test_efficientnet"):
         heatmap.load(folder)
-
-
-def copied(folder: Path, tmp_path: Path) -> Path:
-    target = tmp_path / "copy"
-    shutil.copytree(folder, target)
-    return target

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, Any]:
 @pytest.fixture
 def copied(model: tuple[Path, Any, Any], tmp_path: Path) -> tuple[Path, Any]:
     """A copy of the model's folder to damage, and its job."""
-    folder = tmp_path / "copy"
-    folder.mkdir()
-    for path in model[0].iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    return folder, model[1]
+    return shutil.copytree(model[0], tmp_path / "copy"), model[1]
 
 
 # --- every architecture ------------------------------------------------------------------------------------------------
@@ -186,6 +183,9 @@ def test_as_built_names_what_was_slimmed() -> None:
     network = torch.nn.Linear(999, 1000)
     assert cost.as_built("alexnet", True, network, 96, "scratch") == "alexnet, slimmed to 1.0 M parameters, at 96 px, scratch"
     assert cost.as_built("alexnet", False, network, 320, "imagenet") == "alexnet, 1.0 M parameters, at 320 px, imagenet"
+    pinned = cost.as_built("a", False, network, 320, "imagenet:0123456789" + "ab" * 15)
+    assert pinned == "a, 1.0 M parameters, at 320 px, imagenet:01234567"
+    assert cost.as_built("a", False, network, 320, f"file:w.pth#sha256={'0a' * 32}").endswith("px, file:w.pth#sha256=0a0a0a0a")
 
 
 # --- prediction --------------------------------------------------------------------------------------------------------
@@ -343,19 +343,29 @@ def test_a_transformer_takes_the_size_that_it_is_built_for(tmp_path: Path) -> No
     assert result.cost["epochs"] == 1
 
 
-@pytest.mark.parametrize("init", ["", "Scratch", "scratch:", "imagenet:x", "pretrained:x", "file", "file:", "model:", "model", "best.pth",
+@pytest.mark.parametrize("init", ["", "Scratch", "scratch:", "imagenet:", "pretrained:x", "file", "file:", "model:", "model", "best.pth",
                                   "http://a/b"])  # fmt: skip
 def test_a_bad_init_is_refused_with_the_allowed_forms(init: str) -> None:
     params = {"models": {"m": tiny.settings().model_dump() | {"init": init}}}
     with pytest.raises(DataError) as raised:
         section("models.m", ImageSettings, params)
     assert str(raised.value) == (
-        f"params.yaml: models.m.init: given {init!r}: allowed: scratch, imagenet, pretrained, file:<path>, model:<name>"
+        f"params.yaml: models.m.init: given {init!r}: allowed: scratch, imagenet, imagenet:<revision>, pretrained, file:<path>, "
+        "model:<name>"
     )
 
 
 @pytest.mark.parametrize(
-    "init", ["scratch", "imagenet", "pretrained", "file:a/b.pth", "file:C:/x.safetensors", "model:camera_trap-alexnet-class"]
+    "init",
+    [
+        "scratch",
+        "imagenet",
+        f"imagenet:{'0a' * 20}",
+        "pretrained",
+        "file:a/b.pth",
+        f"file:C:/x.safetensors#sha256={'0a' * 32}",
+        "model:camera_trap-alexnet-class",
+    ],
 )
 def test_a_good_init_is_taken(init: str) -> None:
     assert tiny.settings(init=init).init == init

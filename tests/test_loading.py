@@ -10,7 +10,7 @@ import torch
 
 from stages import loading
 from stages.files import DataError
-from stages.loading import LoadSettings, Pictures, Shuffled, augmented, loader
+from stages.loading import LoadSettings, Pictures, Points, Shuffled, augmented, loader, moved
 from tests.training_helpers import noise, table
 
 LOADING = {"image_px": 32, "workers": 0}
@@ -282,6 +282,44 @@ def test_points_go_with_the_picture_that_is_moved_leant_turned_and_zoomed() -> N
         found, matrix = augmented(rgb, chosen, np.random.default_rng(seed))
         y, x = np.nonzero(found[..., 0] > 100)
         assert matrix @ [60, 40, 1] == pytest.approx([x.mean(), y.mean()], abs=0.6)
+
+
+def test_a_mirrored_point_is_its_counterpart_and_one_outside_is_unknown() -> None:
+    places = np.array([[0.25, 0.5, 1], [0.9, 0.1, 1], [0.5, 1.0, 1], [0.0, 0.0, 0]])  # left, right, nose; and one unknown
+    counterparts = np.array([1, 0, 2, 3])
+    assert moved(places, np.eye(2, 3), 40, counterparts) == pytest.approx(places)
+    mirror = np.array([[-1.0, 0, 39], [0, 1, 0]])
+    expected = [[0.1, 0.1, 1], [0.75, 0.5, 1], [0.5, 1.0, 1], [0, 0, 0]]
+    assert moved(places, mirror, 40, counterparts) == pytest.approx(np.array(expected))
+    to_the_right = np.array([[1.0, 0, 8], [0, 1, 0]])  # by a fifth of the side
+    expected = [[0.45, 0.5, 1], [0, 0, 0], [0.7, 1.0, 1], [0, 0, 0]]
+    assert moved(places, to_the_right, 40, counterparts) == pytest.approx(np.array(expected))
+
+
+def test_points_come_with_their_pictures_where_they_are_after_the_warp(tmp_path: Path) -> None:
+    """Pictures of 80 x 40 px, black but for two spots, the left one red and the right one green."""
+    spots = {"left": (20, 10), "right": (60, 30)}
+    rgb = np.zeros((40, 80, 3), np.uint8)
+    for channel, (x, y) in enumerate(spots.values()):
+        rgb[y - 2 : y + 2, x - 4 : x + 4, channel] = 255
+    rows = table(tmp_path, {f"p{i}": ("a", rgb) for i in range(12)})
+    places = np.tile([[x / 80, y / 40, 1.0] for x, y in spots.values()], (12, 1, 1))
+    asked_for = load_settings(image_px=64, flip=True, zoom=1.1, rotate_deg=10.0, shift=0.05)
+    data = Pictures(rows, tmp_path, ("a",), asked_for, 0, True, Points(places, np.array([1, 0])))
+    found, _, items, points = batches(data, 12)[0]
+    assert items.tolist() != list(range(12)) and points.shape == (12, 2, 3) and points.dtype == torch.float32
+    mirrored = 0
+    for picture, known in zip(found.numpy(), points.numpy(), strict=True):
+        centres = []
+        for channel in range(2):
+            y, x = np.nonzero(picture[..., channel] > 100)
+            centres.append(((x.mean() + 0.5) / 64, (y.mean() + 0.5) / 64))
+        swapped = centres[0][0] > centres[1][0]  # the red spot is on the right now
+        mirrored += swapped
+        for (x, y), point in zip(centres[::-1] if swapped else centres, known, strict=True):
+            assert point == pytest.approx([x, y, 1], abs=0.02)
+    assert 2 <= mirrored <= 10
+    assert len(batches(pictures_of((rows, tmp_path)), 12)[0]) == 3, "without points a batch has three parts"
 
 
 def test_light_stays_within_its_share() -> None:

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.numpy import save_file
 
-from stages import split
 from stages.bboxes import BoxesSettings, boxed
-from stages.files import DataError, check_manifest, new_folder, write_json
+from stages.files import DataError, new_folder, write_json
 from stages.people import BONES, HEAD_COLUMNS, HEAD_TOP, JOINT_NAMES, JOINTS, L_ANKLE, PEOPLE, PERSON, R_ANKLE
 from stages.people_report import (
     COLOURS,
@@ -36,16 +35,16 @@ from stages.people_report import (
     tinted,
 )
 from stages.predictions import JOINTS as FOUND_JOINTS
-from stages.predictions import TABLE, box_rows, class_rows
+from stages.predictions import box_rows, class_rows
 from stages.samples import BOX_COLUMNS, SCORED, Samples, of_part, read_samples, read_version, true_people
+from tests import report_helpers
 from tests import training_helpers as tiny
-from tests.test_report import Page
+from tests.report_helpers import REJECT_COLUMNS, SCRIPT, Page, write_data, write_split
 
-DATASET, SCRIPT = "wood <em>", "<script>alert(1)</script>"
+DATASET = "wood <em>"
 IDS = [f"p{n:02}" for n in range(11)] + ["<i>&q"]
 LABELS = ["running", SCRIPT] * 6
 PARTS = ["train"] * 4 + ["val"] * 4 + ["test"] * 4
-DRAWS = ("--draws", 20, "--map_draws", 10)
 PLACES = [(12.0 + 6 * (n % 4), 6.0 + 8 * (n // 4)) for n in range(16)]
 PEOPLE_OF = {name: [set()] for name in IDS} | {  # of each person, the joints that are absent
     "p01": [set(), set()],
@@ -103,17 +102,9 @@ def project(stage: Callable[..., Any], tmp_path: Path) -> Path:
         "twin": tiny.png(tiny.noise(20, 2)),
     }.items():
         (raw / "deep" / f"{name}.png").write_bytes(data)
-    with new_folder(tmp_path / "boxes") as folder:
-        for name in ("pictures", "boxes", "people", "joints"):
-            getattr(made, name).to_parquet(folder / f"{'samples' if name == 'pictures' else name}.parquet", index=False)
-        pd.DataFrame(REJECTS, columns=["kind", "row", "name", "reason", "detail"]).to_csv(folder / "rejects.csv", index=False)
-        write_json(folder / "source.json", {"root": str(raw), "data": "your data", "citation": "Ours", "licence": "<u>CC0</u>"})
-        write_json(folder / "counts.json", COUNTS | {"boxed": made.counts})
-    with new_folder(tmp_path / "splits") as folder:
-        (folder / "activity").mkdir()
-        pd.DataFrame({"sample_id": IDS, "part": PARTS}).to_csv(folder / "activity/parts.csv", index=False)
-        found = split.report(rows, pd.Series(PARTS), 3) | {"warnings": [f"train has no {SCRIPT}"]}
-        write_json(folder / "report.json", {"activity": found})
+    tables = {"samples": made.pictures, "boxes": made.boxes, "people": made.people, "joints": made.joints}
+    write_data(tmp_path / "boxes", raw, tables, COUNTS | {"boxed": made.counts}, REJECTS)
+    write_split(tmp_path / "splits", "activity", rows, PARTS)
     for name in ("metrics", "answers"):
         (tmp_path / name).mkdir()
     write_json(tmp_path / "metrics/clean.json", COUNTS)
@@ -125,16 +116,10 @@ def scored_rows() -> pd.DataFrame:
 
 
 def evaluate(stage: Callable[..., Any], name: str, found: pd.DataFrame) -> None:
-    model, predictions = f"{DATASET}-{name}", Path("data/predictions") / DATASET / f"{DATASET}-{name}"
-    with new_folder(predictions) as folder:
-        found.to_parquet(folder / TABLE, index=False)
-    with new_folder(Path("models") / model) as folder:
-        known = ["running", SCRIPT]
-        write_json(folder / "model.json", {"classes": known, "trained_on": {"data": "your data"}, "as_built": "tiny <s>"})
-    done = stage("evaluate", "--model", model, *DRAWS, "--trained", f"models/{model}", "--predictions", predictions,
-                 "--clean", "boxes", "--split", "splits/activity", "--seed", 0, "--answers", f"answers/{model}", "--metrics",
-                 "metrics")  # fmt: skip
-    assert done.code == 0, done.err
+    report_helpers.evaluate(
+        stage, f"{DATASET}-{name}", found, ["running", SCRIPT], Path("splits/activity"), "boxes",
+        Path("data/predictions") / DATASET, cost=None
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -186,14 +171,7 @@ def finds(stage: Callable[..., Any], project: Path) -> Callable[[], None]:
 
 @pytest.fixture
 def report(stage: Callable[..., Any], project: Path) -> Callable[[], Page]:
-    def go() -> Page:
-        done = stage("report", "--dataset", DATASET, "--clean", "boxes", "--splits", "splits", "--metrics", "metrics",
-                     "--answers", "answers", "--out", "page")  # fmt: skip
-        assert done.code == 0, done.err
-        assert check_manifest(Path("page")) == []
-        return Page(Path("page/index.html"))
-
-    return go
+    return lambda: report_helpers.report(stage, DATASET, "boxes")
 
 
 class Recorder(Album):
@@ -373,7 +351,7 @@ def test_the_page_is_the_same_twice(finds: Callable[[], None], tells: Callable[.
 
 
 def test_galleries_show_what_can_be_read(album: Recorder) -> None:
-    made = galleries(album, pd.DataFrame(REJECTS, columns=["kind", "row", "name", "reason", "detail"]))
+    made = galleries(album, pd.DataFrame(REJECTS, columns=REJECT_COLUMNS))
     found = {gallery["title"].split(":")[0]: (gallery["n"], [item["text"] for item in gallery["pictures"]]) for gallery in made}
     assert list(found)[:6] == [
         "negative",
@@ -403,7 +381,7 @@ def test_missing_joints_are_those_of_one_person(album: Recorder) -> None:
 def test_a_kept_picture_that_was_altered_since_is_refused(album: Recorder) -> None:
     (album.samples.root / "p00.png").write_bytes(tiny.png(tiny.noise(20, 3)))
     with pytest.raises(DataError, match=r"p00\.png: altered since it was cleaned"):
-        of_reason(album, pd.DataFrame(REJECTS[:2], columns=["kind", "row", "name", "reason", "detail"]))
+        of_reason(album, pd.DataFrame(REJECTS[:2], columns=REJECT_COLUMNS))
 
 
 def test_whom_a_heatmap_is_of_is_numbered_and_coloured(finds: Callable[[], None], album: Recorder) -> None:

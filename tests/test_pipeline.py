@@ -245,6 +245,29 @@ def test_padding_reruns_what_builds_on_boxes_and_sigma_what_builds_on_heatmaps(c
     restore(clone)
 
 
+# Postures ----------------------------------------------------------------------------------------------------------------
+
+
+def test_prompts_rerun_synthesize_and_what_trains_on_its_pictures_alone(clone: Path) -> None:
+    # The renderer draws class, species and view, which fill the prompt, and does not read the words round them.
+    words = call(clone, "dvc", "exp", "run", "-S", "synthetic.posture.smoke.prompt='{species}, {action}, {view}'")
+    assert ran(words) == ["synthesize@posture", "report@posture"], "with other words the same pictures: nothing to train"
+    printed = call(clone, "dvc", "exp", "run", "-S", "synthetic.posture.smoke.views=[front,rear]")
+    entries = params_of(clone)["models"]
+    own = [key for key, entry in entries.items() if entry["lists"] == "data/synthetic/posture/added"]
+    of_models = [f"{stage}@{key}" for key in own for stage in ("train", "evaluate")]
+    assert sorted(ran(printed)) == sorted(["synthesize@posture", *of_models, "compare@posture", "report@posture"])
+    assert len(own) >= 3
+    restore(clone)
+
+
+def test_alpha_of_mixup_reruns_one_model(clone: Path) -> None:
+    key = "posture-resnet50-mixup"
+    printed = call(clone, "dvc", "exp", "run", "-S", f"models.{key}.smoke.mixup_alpha=0.2")
+    assert ran(printed) == [f"train@{key}", f"evaluate@{key}", "compare@posture", "report@posture"]
+    restore(clone)
+
+
 # What reruns -----------------------------------------------------------------------------------------------------------
 
 

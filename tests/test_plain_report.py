@@ -1,5 +1,6 @@
 """The page of a data set without locations: its figures beside the document's, comparisons, galleries, and hostile names."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,17 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
-from stages import split
-from stages.files import check_manifest, new_folder, write_json
-from stages.plain_report import by_species, synthetic
-from stages.predictions import TABLE, class_rows
+from stages.files import new_folder, read_json, write_json
+from stages.plain_report import COLOURS, adding, by_species, chart_features, synthetic
+from stages.predictions import FEATURES, TABLE, class_rows
 from stages.samples import SCORED, check_tables, of_part, read_samples, read_version
+from tests import report_helpers
 from tests import training_helpers as tiny
-from tests.test_report import COST, SCRIPT, Page
+from tests.report_helpers import SCRIPT, Page, evaluate, write_data, write_split
 
-STANDING, VIT = "walking_standing", "posture-vit"
+DATASET, STANDING, VIT = "wood <em>", "walking_standing", "posture-vit"
 IDS = [f"p{n:02}" for n in range(23)] + ["<i>&q"]
 LABELS = [SCRIPT, STANDING, STANDING, STANDING] * 6
 PARTS = ["train"] * 8 + ["val"] * 8 + ["test"] * 8
@@ -41,17 +42,8 @@ def project(stage: Callable[..., Any], tmp_path: Path) -> Path:
     pictures["species"] = ["cat", "<u>goat</u>", None, "cat"] * 6
     pictures, boxes = check_tables(pictures, tiny.no_boxes())
     (raw / "gone <s>.png").write_bytes(tiny.png(tiny.noise(20, 1)))
-    with new_folder(tmp_path / "clean") as folder:
-        pictures.to_parquet(folder / "samples.parquet")
-        boxes.to_parquet(folder / "boxes.parquet")
-        pd.DataFrame(REJECTS, columns=["kind", "row", "name", "reason", "detail"]).to_csv(folder / "rejects.csv", index=False)
-        write_json(folder / "source.json", {"root": str(raw), "data": "your data", "citation": "Ours", "licence": "<u>CC0</u>"})
-        write_json(folder / "counts.json", COUNTS)
-    with new_folder(tmp_path / "splits") as folder:
-        (folder / "all").mkdir()
-        pd.DataFrame({"sample_id": IDS, "part": PARTS}).to_csv(folder / "all/parts.csv", index=False)
-        found = split.report(pictures, pd.Series(PARTS), 3) | {"warnings": [f"train has no {SCRIPT}"]}
-        write_json(folder / "report.json", {"all": found})
+    write_data(tmp_path / "clean", raw, {"samples": pictures, "boxes": boxes}, COUNTS, REJECTS)
+    write_split(tmp_path / "splits", "all", pictures, PARTS)
     for name in ("metrics", "answers"):
         (tmp_path / name).mkdir()
     return tmp_path
@@ -67,16 +59,8 @@ def evaluated(stage: Callable[..., Any], project: Path) -> Callable[..., None]:
         scores = {
             r.sample_id: {c: float(c == r.label) for c in other} if r.sample_id in right else other for r in rows.itertuples()
         }
-        with new_folder(project / "predictions" / name) as folder:
-            class_rows(pd.DataFrame(scores).T).to_parquet(folder / TABLE, index=False)
-        with new_folder(project / "models" / name) as folder:
-            card = {"classes": [SCRIPT, STANDING], "trained_on": {"data": "your data"}, "as_built": "tiny <s>"}
-            write_json(folder / "model.json", card)
-        done = stage("evaluate", "--model", name, "--draws", 20, "--trained", f"models/{name}", "--predictions",
-                     f"predictions/{name}", "--clean", "clean", "--split", "splits/all", "--seed", 0, "--answers",
-                     f"answers/{name}", "--metrics", "metrics")  # fmt: skip
-        assert done.code == 0, done.err
-        write_json(project / "metrics" / f"{name}.cost.json", COST)
+        found = class_rows(pd.DataFrame(scores).T)
+        evaluate(stage, name, found, [SCRIPT, STANDING], project / "splits/all", predictions=Path("data/predictions") / DATASET)
 
     return go
 
@@ -93,14 +77,7 @@ def compared(stage: Callable[..., Any]) -> Callable[..., None]:
 
 @pytest.fixture
 def report(stage: Callable[..., Any]) -> Callable[[], Page]:
-    def go() -> Page:
-        done = stage("report", "--dataset", "wood <em>", "--clean", "clean", "--splits", "splits", "--metrics", "metrics",
-                     "--answers", "answers", "--out", "page")  # fmt: skip
-        assert done.code == 0, done.err
-        assert check_manifest(Path("page")) == []
-        return Page(Path("page/index.html"))
-
-    return go
+    return lambda: report_helpers.report(stage, DATASET)
 
 
 def test_models_stand_beside_the_documents_figures(evaluated: Callable[..., None], report: Callable[[], Page]) -> None:
@@ -147,6 +124,7 @@ def test_comparisons_have_verdicts_and_recalls_before_and_after(
     assert how[0][2].startswith("1.000 → 0.500 -0.500 undecided: ")
     assert len(costs) == 3
     assert "Of 3 comparisons that change nothing" in page.text
+    assert "trained with one seed" in page.text and "another seed changes it too" in page.text and "±" not in page.text
 
 
 def test_confusion_and_what_was_right_and_wrong(evaluated: Callable[..., None], report: Callable[[], Page]) -> None:
@@ -201,6 +179,146 @@ def test_counts_of_what_came_in_stand_beside_what_was_kept() -> None:
         "all": [(2, 3), (1, 2), (3, 5)],
     }
     assert by_species(pictures, {})["rows"][-1]["cells"] == [{"in": None, "kept": n} for n in (2, 1, 3)]
+
+
+# Seeds ---------------------------------------------------------------------------------------------------------------
+
+
+def test_several_trainings_have_their_mean_and_standard_deviation(
+    evaluated: Callable[..., None], compared: Callable[..., None], report: Callable[[], Page]
+) -> None:
+    evaluated(f"{VIT}-scratch", right=[])
+    evaluated(f"{VIT}-transfer", right=IDS)
+    compared(references={VIT: [f"{VIT}-scratch"]})
+    for name in ("scratch", "transfer"):
+        found = read_json(path := Path(f"metrics/{VIT}-{name}.json"))
+        figures = {"accuracy": 0.7, "balanced_accuracy": 0.6, "f1_macro": 0.5}
+        spread = {f"{figure}_mean": mean for figure, mean in figures.items()} | {f"{figure}_sd": 0.02 for figure in figures}
+        write_json(path, found | {"test": found["test"] | {"seeds": 3} | spread})
+    table = pd.read_csv("metrics/comparison.csv", dtype=str, keep_default_na=False)
+    of_models = table["reference"].eq(f"{VIT}-scratch") & table["figure"].ne("recall")
+    table.loc[of_models, ["seeds", "change_mean", "change_sd"]] = ["3", "0.2", "0.05"]
+    table.to_csv("metrics/comparison.csv", index=False)
+    page = report()
+    figures, changes, *_ = page.named("model")
+    over_seeds = [[cell.partition(" 3 seeds: ")[2] for cell in row[2:5]] for row in figures]
+    assert over_seeds == [["0.700 ± 0.020", "0.600 ± 0.020", "0.500 ± 0.020"]] * 2
+    assert [cell.partition(" 3 seeds: ")[2] for cell in changes[0][2:5]] == ["+0.200 ± 0.050"] * 3
+    assert "one seed" not in page.text and "another seed" not in page.text
+    assert page.text.count("seeds: ") == 9  # recalls have none
+
+
+# A remedy against its counterpart -------------------------------------------------------------------------------------
+
+
+def test_a_remedy_stands_against_the_namesake_without_it_else_against_the_documents_reference() -> None:
+    def pair(model: str, reference: str, of_document: bool = False) -> dict[str, Any]:
+        return {"model": model, "reference": reference, "of_document": of_document}
+
+    rows = [
+        pair("d-mixup", "d-scratch"), pair("d-mixup", "d-transfer", of_document=True),
+        pair("d-mixup-synthetic", "d-scratch"), pair("d-mixup-synthetic", "d-transfer", of_document=True),
+        pair("d-mixup-synthetic", "d-mixup"), pair("d-mixup-synthetic", "d-synthetic"),
+        pair("d-synthetic", "d-transfer", of_document=True),
+        pair("e-mixup", "e-scratch"), pair("remixup", "d-transfer", of_document=True),
+    ]  # fmt: skip
+    assert [tuple(row.values())[:2] for row in adding(rows, "mixup")] == [
+        ("d-mixup", "d-transfer"),
+        ("d-mixup-synthetic", "d-synthetic"),
+    ]
+    assert [tuple(row.values())[:2] for row in adding(rows, "synthetic")] == [
+        ("d-mixup-synthetic", "d-mixup"),
+        ("d-synthetic", "d-transfer"),
+    ]
+    assert adding([], "mixup") == []
+
+
+def test_rare_classes_have_their_recall_before_and_after_the_made_pictures(
+    evaluated: Callable[..., None], compared: Callable[..., None], report: Callable[[], Page], project: Path
+) -> None:
+    made(project / f"data/synthetic/{DATASET}")
+    evaluated(f"{VIT}-transfer", right=IDS[:20])
+    evaluated(f"{VIT}-synthetic", right=IDS)
+    compared(references={VIT: [f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
+    page = report()
+    (row,) = (row for table in page.named("class") for row in table if f"less {VIT}-transfer" in row[1])
+    assert row[:5] == [SCRIPT, f"{VIT}-synthetic less {VIT}-transfer", "2", "0.500", "1.000"]
+    assert row[5].startswith("+0.500 undecided: +0.000 to +1.000")
+    assert row[6:] == ["1", "0", "1.0000", "2", "4"]
+    assert "What the made pictures did to rare classes" in page.text
+    assert "Of 1 changes, better: 0; worse: 0" in page.text
+
+
+# Features in two dimensions -------------------------------------------------------------------------------------------
+
+
+def featured(model: str, **changes: Any) -> None:
+    """Add features to a model's predictions: a plane of which the lower half is given to one class, the upper to the other."""
+    folder = Path("data/predictions") / DATASET / model
+    points = [
+        {"sample_id": name, "part": part, "x": n / 10, "y": -n / 10}
+        for n, (name, part) in enumerate(zip(IDS, PARTS, strict=True))
+    ]
+    found = {
+        "axes": "principal components of train's <u>features</u>", "explained": [0.5, 0.25], "classes": [SCRIPT, STANDING],
+        "counts": {"train": 8, "val": 8, "test": 9}, "extent": [0.0, 2.25, -2.4, 0.0], "regions": [[0] * 4] * 2 + [[1] * 4] * 2, "points": points,
+    }  # fmt: skip
+    with new_folder(folder) as out:
+        shutil.copy(folder / TABLE, out)
+        write_json(out / FEATURES, found | changes)
+
+
+def test_mixups_features_stand_beside_those_without(
+    evaluated: Callable[..., None], compared: Callable[..., None], report: Callable[[], Page]
+) -> None:
+    for name in ("transfer", "mixup"):
+        evaluated(f"{VIT}-{name}", right=IDS)
+        featured(f"{VIT}-{name}")
+    compared(references={VIT: [f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
+    page = report()
+    assert [link for link in page.links if link.endswith(".svg")] == ["features-0.svg", "features-1.svg"]
+    text = " ".join(page.text.split())
+    assert f"{VIT}-mixup, with mixup, and {VIT}-transfer, without" in text
+    about = (
+        "7 of 9 pictures of the test part; principal components of train's <u>features</u>, which hold 75 % of their variance."
+    )
+    assert f"{VIT}-mixup: {about}" in text and f"{VIT}-transfer: {about}" in text
+    svg = Path("page/features-0.svg").read_text()
+    for said in (f"{VIT}-mixup (your data)", "n 2", f"{STANDING}, n 5", "first component, 50% of the variance", "second, 25%"):
+        assert said in svg, said
+    assert "<script>" not in svg
+    first = {path: path.read_bytes() for path in Path("page").rglob("*") if path.is_file()}
+    report()
+    assert {path: path.read_bytes() for path in Path("page").rglob("*") if path.is_file()} == first
+
+
+def test_a_chart_of_features_has_each_test_picture_by_its_class_and_the_regions_the_right_way_up(tmp_path: Path) -> None:
+    found = {"classes": ["a", "b"], "explained": [0.5, 0.25], "extent": [0, 4, -2, 2], "regions": [[0] * 9] * 3 + [[1] * 9]}
+    points = pd.DataFrame({"label": ["a", "b", "b"], "x": [1, 2, 3], "y": [-1, 0, 1]})
+    chart_features(found, points, "t", tmp_path / "c.svg")
+    svg = (tmp_path / "c.svg").read_text()
+    drawn = {colour: svg.count(f'style="fill: {colour.lower()}; stroke: #222222') for colour in COLOURS[:3]}
+    assert drawn == {COLOURS[0]: 1 + 1, COLOURS[1]: 2 + 1, COLOURS[2]: 0}  # and one in the legend
+    chart_features(found, points, "t", tmp_path / "c.png")
+    with Image.open(tmp_path / "c.png") as image:
+        middle = np.asarray(image.convert("RGB"))[:, image.width // 3].astype(int)  # a column of pixels, from above
+
+    def rows(colour: str) -> np.ndarray:
+        pale = 255 - (255 - np.array(ImageColor.getrgb(colour))) / 4
+        return np.flatnonzero((np.abs(middle - pale) < 2).all(axis=1))
+
+    lower, upper = (rows(colour) for colour in COLOURS[:2])
+    assert upper.max() < lower.min() and len(upper) == pytest.approx(len(lower) / 3, rel=0.05)
+
+
+def test_a_model_without_features_has_no_figure(
+    evaluated: Callable[..., None], compared: Callable[..., None], report: Callable[[], Page]
+) -> None:
+    for name in ("transfer", "mixup"):
+        evaluated(f"{VIT}-{name}", right=IDS)
+    featured(f"{VIT}-mixup")
+    compared(references={VIT: [f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
+    assert "manifold mixup" not in report().text and not list(Path("page").glob("*.svg"))
 
 
 # Pictures that nobody took -------------------------------------------------------------------------------------------

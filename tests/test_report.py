@@ -1,7 +1,6 @@
 """The page of a data set: every figure that was measured, read offline, whatever the users call their animals and files."""
 
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -9,71 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import split
-from stages.files import check_manifest, new_folder, write_json
-from stages.predictions import TABLE, box_rows, class_rows
+from stages.files import write_json
+from stages.predictions import box_rows, class_rows
 from stages.report import choices, mistakes, read_metrics
 from stages.samples import BOX_COLUMNS, EMPTY, SCORED, check_tables, of_part, read_samples, read_version
+from tests import report_helpers
 from tests import training_helpers as tiny
+from tests.report_helpers import COST, SCRIPT, Page, evaluate, write_data, write_split
 
-SCRIPT = "<script>alert(1)</script>"
 NEVER = "wolf & <b>cub</b>"  # a class that only train has
 PARTS = ["train"] * 6 + ["val"] * 4 + ["seen"] * 4 + ["unseen"] * 4
 LABELS = [NEVER, "deer"] + ["deer", SCRIPT, EMPTY, "deer"] * 4
 IDS = [f"p{n:02}" for n in range(len(LABELS) - 1)] + ["<i>&q"]
-DRAWS = ("--draws", 20, "--map_draws", 10)
-COST = {
-    "parameters": 12345,
-    "layers": 7,
-    "megabytes": 0.5,
-    "epochs": 3,
-    "train_seconds": 4.5,
-    "ms_an_image": 1.25,
-    "device": "CPU x",
-}
-
-
-class Page(HTMLParser):
-    """What a browser would make of a page: its tags, its text, what it points to, and the cells of its tables."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.text, self.links = "", []
-        self.tables: list[list[list[str]]] = []
-        self.in_cell = False
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.text += " "
-        self.links += [value for name, value in attrs if name in ("src", "href")]
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-            self.in_cell = True
-        elif self.in_cell:
-            self.tables[-1][-1][-1] += " "
-
-    def handle_endtag(self, tag: str) -> None:
-        self.in_cell = self.in_cell and tag not in ("tr", "table")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self.in_cell:
-            self.tables[-1][-1][-1] += data
-
-    def named(self, first: str) -> list[list[list[str]]]:
-        """The tables whose header starts with `first`: their rows below it."""
-        tables = [table for table in self.tables if table[0][0] == first]
-        return [[[" ".join(cell.split()) for cell in row] for row in table[1:]] for table in tables]
-
-    def table(self, first: str) -> list[list[str]]:
-        (rows,) = self.named(first)
-        return rows
 
 
 @pytest.fixture
@@ -91,23 +37,13 @@ def project(stage: Callable[..., Any], tmp_path: Path) -> Path:
         x_min_px=4.0, y_min_px=5.0, x_max_px=20.0, y_max_px=25.0
     )
     pictures, boxes = check_tables(pictures, boxes.reset_index(drop=True))
-    with new_folder(tmp_path / "clean") as folder:
-        pictures.to_parquet(folder / "samples.parquet")
-        boxes.to_parquet(folder / "boxes.parquet")
-        write_json(
-            folder / "source.json",
-            {"root": str(tmp_path / "raw"), "data": "your data", "citation": "Ours", "licence": "<u>CC0</u>"},
-        )
-        counts = {"in": 21, "kept": 18, "rejected": 3}
-        write_json(
-            folder / "counts.json",
-            {"pictures": counts, "annotations": {"boxes": len(boxes)}, "rejected_because": {"picture": {"empty_file": 3}}},
-        )
-    with new_folder(tmp_path / "splits") as folder:
-        (folder / "class").mkdir()
-        pd.DataFrame({"sample_id": IDS, "part": PARTS}).to_csv(folder / "class/parts.csv", index=False)
-        found = split.report(pictures, pd.Series(PARTS), 3) | {"warnings": [f"split `class`: train has no {SCRIPT}"]}
-        write_json(folder / "report.json", {"class": found})
+    counts = {
+        "pictures": {"in": 21, "kept": 18, "rejected": 3},
+        "annotations": {"boxes": len(boxes)},
+        "rejected_because": {"picture": {"empty_file": 3}},
+    }
+    write_data(tmp_path / "clean", tmp_path / "raw", {"samples": pictures, "boxes": boxes}, counts)
+    write_split(tmp_path / "splits", "class", pictures, PARTS)
     return tmp_path
 
 
@@ -126,30 +62,14 @@ def evaluated(stage: Callable[..., Any], project: Path) -> Callable[..., None]:
             rest = (1 - sure) / (len(known) - 1)
             scores = {row.sample_id: {c: sure if c == row.label else rest for c in known} for row in rows.itertuples()}
             found = class_rows(pd.DataFrame(scores).T)
-        with new_folder(project / "predictions" / name) as folder:
-            found.to_parquet(folder / TABLE, index=False)
-        with new_folder(project / "models" / name) as folder:
-            write_json(folder / "model.json", {"classes": known, "trained_on": {"data": "your data"}, "as_built": "tiny <s>"})
-        done = stage("evaluate", "--model", name, *DRAWS, "--trained", f"models/{name}", "--predictions",
-                     f"predictions/{name}", "--clean", "clean", "--split", "splits/class", "--seed", 0,
-                     "--answers", f"answers/{name}", "--metrics", "metrics")  # fmt: skip
-        assert done.code == 0, done.err
-        if cost:
-            write_json(project / "metrics" / f"{name}.cost.json", cost)
+        evaluate(stage, name, found, known, project / "splits/class", cost=cost)
 
     return go
 
 
 @pytest.fixture
 def report(stage: Callable[..., Any]) -> Callable[[], Page]:
-    def go() -> Page:
-        done = stage("report", "--dataset", "wood <em>", "--clean", "clean", "--splits", "splits", "--metrics", "metrics",
-                     "--answers", "answers", "--out", "page")  # fmt: skip
-        assert done.code == 0, done.err
-        assert check_manifest(Path("page")) == []
-        return Page(Path("page/index.html"))
-
-    return go
+    return lambda: report_helpers.report(stage, "wood <em>")
 
 
 # The page ------------------------------------------------------------------------------------------------------------

@@ -8,17 +8,19 @@ import pandas as pd
 import pytest
 
 from stages.files import DataError, write_json
-from stages.people import ABSENT, FLIPPED, HEAD_COLUMNS, JOINT_NAMES, JOINTS, VISIBLE, check_people
+from stages.people import ABSENT, FLIPPED, HEAD_COLUMNS, JOINT_NAMES, JOINTS, OCCLUDED, VISIBLE, check_people
 from stages.pictures import read_picture
 from stages.samples import (
     BOX_COLUMNS,
     BOXES,
+    KEYPOINTS,
     SAMPLES,
     TRAIN,
     UNSEEN,
     VAL,
     Samples,
     check_tables,
+    no_keypoints,
     of_part,
     read_samples,
     read_version,
@@ -82,7 +84,7 @@ def test_added_pictures_with_files_of_their_own_are_read_from_there(
     source: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "isolated"
-    rgb = tiny.noise(12, 99)
+    rgb = tiny.noise(12, 7)
     added = tiny.table(folder / "pictures", {"a+mask": ("deer", rgb)})
     version(folder, PARTS | {"a+mask": TRAIN}, added.assign(path="pictures/" + added["path"]), boxed(("a+mask", "deer", 5.0)))
     monkeypatch.chdir(tmp_path)  # a stage is given the folder by a relative path
@@ -127,6 +129,31 @@ def test_a_list_that_names_a_picture_twice_is_refused(source: Samples, tmp_path:
     assert str(caught.value) == f"{folder}: parts.csv names a picture twice, NA: run `dvc repro`"
 
 
+@pytest.mark.parametrize("part", [VAL, UNSEEN])
+def test_fault_37_an_added_picture_is_in_train_alone(source: Samples, tmp_path: Path, part: str) -> None:
+    folder = version(tmp_path / "added", PARTS | {"a+copy1": part}, source.pictures[:1].assign(sample_id="a+copy1"))
+    with pytest.raises(DataError) as caught:
+        read_version(folder, source)
+    assert str(caught.value) == f"{folder}: the added picture a+copy1 is not in train: run `dvc repro`"
+
+
+@pytest.mark.parametrize(("original", "part"), [("c", VAL), ("d", UNSEEN)])
+def test_fault_37_a_copy_of_what_is_scored_is_not_trained_on(source: Samples, tmp_path: Path, original: str, part: str) -> None:
+    """A copy of what is in train, or in no part, is another matter: `upsampled` is made of such."""
+    copies = source.pictures[source.pictures["sample_id"].isin(["a", original])]
+    names = [f"{name}+copy1" for name in copies["sample_id"]]
+    listed = PARTS | dict.fromkeys(names, TRAIN)
+    folder = version(tmp_path / "added", listed, copies.assign(sample_id=names))
+    with pytest.raises(DataError) as caught:
+        read_version(folder, source)
+    assert str(caught.value) == (
+        f"{folder}: the added picture {original}+copy1 has the same bytes as {original}, which is in {part}: "
+        "what is scored would be trained on. Take it out"
+    )
+    _, parts = read_version(version(folder, listed | {original: "unused"}), source)
+    assert len(parts) == 6
+
+
 def test_added_tables_that_break_the_rules_are_refused(source: Samples, tmp_path: Path) -> None:
     copies = source.pictures[:1].assign(sample_id="a+copy1")
     folder = version(tmp_path / "b", PARTS | {"a+copy1": TRAIN}, copies, boxed(("a", "deer", 5.0)))
@@ -156,6 +183,7 @@ def written(folder: Path, samples: Samples) -> Path:
     folder.mkdir()
     tables = {"samples": samples.pictures, "boxes": samples.boxes}
     tables |= {} if samples.people.empty else {"people": samples.people, "joints": samples.joints}
+    tables |= {} if samples.keypoints.empty else {"keypoints": samples.keypoints}
     for name, table in tables.items():
         table.to_parquet(folder / f"{name}.parquet")
     write_json(folder / "source.json", {"root": str(samples.root), "data": samples.data, "adapter": "x"})
@@ -285,3 +313,37 @@ def test_a_mirrored_joint_mirrored_again_is_itself() -> None:
     for joint, name in enumerate(JOINT_NAMES):
         side, _, rest = name.partition("_")
         assert JOINT_NAMES[FLIPPED[joint]] == (f"{sides[side]}_{rest}" if side in sides else name)
+
+
+# Keypoints -----------------------------------------------------------------------------------------------------------
+
+
+def with_keypoints(source: Samples, *rows: tuple[str, int, str, float, float, int]) -> Samples:
+    return replace(source, keypoints=pd.DataFrame(rows, columns=list(KEYPOINTS.columns)).astype(no_keypoints().dtypes))
+
+
+def test_keypoints_are_read_as_they_were_written_and_an_old_folder_has_none(source: Samples, tmp_path: Path) -> None:
+    whole = with_keypoints(source, ("NA", 0, "nose", 3.0, 4.5, VISIBLE), ("NA", 1, "nose", 0.0, 12.0, OCCLUDED))
+    pd.testing.assert_frame_equal(read_samples(written(tmp_path / "clean", whole)).keypoints, whole.keypoints)
+    without = read_samples(written(tmp_path / "old", source)).keypoints
+    assert without.empty and list(without.columns) == list(KEYPOINTS.columns)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sample_id": "gone"}, r"keypoints of pictures that are not in the samples table: \['gone'\]"),
+        ({"visible": ABSENT}, "(?s)the table of keypoints breaks its own rules:.*visible"),
+        ({"x_px": -0.5}, "(?s)breaks its own rules:.*x_px"),
+        ({"y_px": float("nan")}, "(?s)breaks its own rules:.*y_px"),
+        ({"animal": -1}, "(?s)breaks its own rules:.*animal"),
+        ({"keypoint": "neck"}, "(?s)breaks its own rules:.*keypoint"),  # twice
+    ],
+)
+def test_keypoints_that_break_their_rules_are_refused(
+    source: Samples, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    whole = with_keypoints(source, ("NA", 0, "neck", 3.0, 4.5, VISIBLE), ("NA", 0, "nose", 3.0, 4.5, VISIBLE))
+    broken = replace(whole, keypoints=put(whole.keypoints, 1, **change))
+    with pytest.raises(DataError, match=message):
+        read_samples(written(tmp_path / "clean", broken))

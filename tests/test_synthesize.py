@@ -175,13 +175,13 @@ def test_a_version_with_pictures_of_its_own_is_no_start(world: World) -> None:
     world.synthesize("splits")
     done = world.stage("synthesize", "--params", "synthetic", "--clean", "clean", "--split", "splits/added", "--agree", "none",
                        "--seed", 1, "--work", "work", "--out", "twice")  # fmt: skip
-    assert done.code == 1 and "adds pictures of its own to train" in done.err
+    assert done.code == 1 and "splits/added adds pictures of its own to train" in done.err
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_refused_is_counted_with_its_reason(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_37_what_is_refused_is_counted_with_its_reason(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, third, fourth, *_ = plan(settings(), {"lying": 1, "running": 1}, SEED)
     odd = {first.seed: np.full((32, 32, 3), 90, np.uint8), second.seed: pattern(8, 32), fourth.seed: pattern(third.seed, 32)}
     monkeypatch.setattr(stages.embedded.posture, "synthetic", lambda *key: odd.get(key[3], pattern(key[3], 32)))

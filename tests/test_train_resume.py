@@ -22,8 +22,9 @@ from stages.command import run
 from stages.files import DataError, check_manifest, new_folder, sha256_file, write_manifest
 from stages.inference import predict
 from stages.networks import image
-from stages.predictions import PREDICTIONS, TABLE, box_rows
+from stages.predictions import FEATURES, PREDICTIONS, TABLE, box_rows
 from stages.samples import Samples, read_samples
+from stages.seeds import FURTHER
 from tests import training_helpers as tiny
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +38,7 @@ ALEXNET = {
 def arguments(model: str = "m", seed: int = 0, needs: str = "params.checked.json") -> list[str]:
     places = {"work": ".work", "out": f"models/{model}", "predictions": f"predictions/{model}", "cost": f"{model}.cost.json", "curve": f"{model}.curve.csv",
               "provenance": f"{model}.provenance.json", "clean": "clean", "split": "splits/location", "needs": needs}  # fmt: skip
-    words = ["--model", model, "--family", "image", "--params", f"models.{model}", "--seed", str(seed)]
+    words = ["--model", model, "--family", "image", "--params", f"models.{model}", "--seed", str(seed), "--seeds", "seeds"]
     return words + [word for name, place in places.items() for word in (f"--{name}", place)]
 
 
@@ -50,8 +51,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_params(project: Path, **changes: Any) -> None:
-    (project / "params.yaml").write_text(yaml.safe_dump({"models": {"m": RESNET | changes, "alexnet": ALEXNET}}))
+def write_params(project: Path, seeds: int = 1, **changes: Any) -> None:
+    params = {"seeds": seeds, "models": {"m": RESNET | changes, "alexnet": ALEXNET}}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def train_here(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
@@ -84,6 +86,55 @@ def test_the_model_holds_nothing_that_changes_from_run_to_run(project: Path, mon
     first = {path.name: sha256_file(path) for path in (project / "models/m").iterdir()}
     train_here(monkeypatch)
     assert {path.name: sha256_file(path) for path in (project / "models/m").iterdir()} == first
+
+
+def test_further_seeds_leave_their_predictions_and_the_same_model(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_here(monkeypatch)
+    alone = {path: path.read_bytes() for path in (project / "models/m").iterdir()}
+    table = pd.read_parquet(project / PREDICTED / TABLE)
+    assert not (project / PREDICTED / FURTHER).exists()
+    write_params(project, seeds=3)
+    environment = dict(os.environ)
+    train_here(monkeypatch)
+    assert dict(os.environ) == environment
+    assert {path: path.read_bytes() for path in (project / "models/m").iterdir()} == alone, "the first seed is the model"
+    assert pd.read_parquet(project / PREDICTED / TABLE).equals(table)
+    further = pd.read_parquet(project / PREDICTED / FURTHER)
+    assert further.columns.drop("seed").tolist() == table.columns.tolist()
+    scores = {number: rows["score"].to_numpy() for number, rows in further.groupby("seed")} | {1: table["score"].to_numpy()}
+    assert sorted(scores) == [1, 2, 3]
+    assert len({tuple(own) for own in scores.values()}) == 3
+    assert check_manifest(project / PREDICTED) == []
+    assert "m: seed 2 of 3 is trained\nm: seed 3 of 3 is trained\nm: 2 epochs" in capsys.readouterr().out
+    assert list((project / ".work").rglob("*.ckpt")) == []
+
+
+def test_a_further_seed_goes_on_after_an_interrupt(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(project, seeds=2)
+    train_here(monkeypatch)
+    unbroken = all_bytes(project / PREDICTED)
+    original, steps = Classifier.training_step, []
+
+    def interrupted(self: Any, batch: Any, number: int) -> Any:
+        steps.append(self.current_epoch)
+        if steps.count(1) == 1 and len(steps) == steps.index(1) + 1:  # once: in the second epoch of seed 2
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, batch, number)
+
+    monkeypatch.setattr(Classifier, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_here(monkeypatch)
+    assert all_bytes(project / PREDICTED) == unbroken, "what was there is kept"
+    seen = len(steps)
+    train_here(monkeypatch)
+    assert steps[seen] == 1, "from the second epoch on"
+    assert all_bytes(project / PREDICTED) == unbroken
+
+
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_a_failing_training_leaves_the_earlier_model_and_no_partial_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +200,7 @@ def test_every_part_but_train_is_predicted_by_the_model_that_is_left(project: Pa
     ids = score_also(project)
     train_here(monkeypatch)
     assert check_manifest(PREDICTED) == []
-    assert sorted(path.name for path in PREDICTED.iterdir()) == ["manifest.json", TABLE]
+    assert sorted(path.name for path in PREDICTED.iterdir()) == [FEATURES, "manifest.json", TABLE]
     found = PREDICTIONS.validate(pd.read_parquet(PREDICTED / TABLE))
     assert found["sample_id"].unique().tolist() == ids
     samples = read_samples(project / "clean")
@@ -270,6 +321,16 @@ def test_two_processes_train_one_model(project: Path) -> None:
     right = [wide.loc[sample_id, label] for sample_id, label in zip(val["sample_id"], val["label"], strict=True)]
     loss = -sum(math.log(score) for score in right) / len(right)
     assert loss == pytest.approx(curve["val_loss"].min(), rel=1e-4), "both halves of the 8 pictures are in the figure"
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_two_seeds(project: Path) -> None:
+    write_params(project, seeds=2, devices=2, epochs=2, batch_size=4)
+    done = in_processes(project, "-m", "stages.train")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("m: seed 2 of 2 is trained") == done.stdout.count("m: 2 epochs, best after") == 1
+    first, further = (pd.read_parquet(project / PREDICTED / name) for name in (TABLE, FURTHER))
+    assert len(first) == len(further) and (first["score"] != further["score"]).any()
 
 
 @pytest.mark.slow

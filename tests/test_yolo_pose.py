@@ -18,11 +18,11 @@ from stages.files import DataError, sha256_file, write_manifest
 from stages.inference import predict
 from stages.networks import Job, yolo
 from stages.networks.yolo import training
-from stages.networks.yolo.network import POSE_ARCHITECTURES, YoloSettings, build, describe, initialise
+from stages.networks.yolo.network import POSE_ARCHITECTURES, build, describe, initialise
 from stages.people import ABSENT, FLIPPED, OCCLUDED, PERSON, VISIBLE, check_people, no_people, points
 from stages.predictions import JOINTS, check_predictions
 from stages.samples import BOX_COLUMNS, EMPTY, check_tables, true_people
-from stages.settings import section
+from tests import test_yolo_family
 from tests import training_helpers as tiny
 
 NV8 = tiny.WEIGHTS / "yolov8n.pt"
@@ -34,13 +34,8 @@ POSE = np.array([
 DOCUMENT = {"freeze": 21, "cos_lr": True, "close_mosaic": 20, "dropout": 0.1, "hsv_h": 0.02, "hsv_s": 0.7, "hsv_v": 0.5}
 
 
-def settings(**changes: Any) -> YoloSettings:
-    """A training of about a second: the smallest network that the plan allows, 64 px."""
-    values: dict[str, Any] = {
-        "architecture": "yolov8n-pose", "scale": [0.33, 0.1], "image_px": 64, "epochs": 2, "batch_size": 8, "workers": 0,
-        "ultralytics": {"optimizer": "AdamW", "lr0": 0.003, "warmup_epochs": 0.0, "mosaic": 0.5},
-    }  # fmt: skip
-    return section("m", YoloSettings, {"m": values | changes})
+settings = partial(test_yolo_family.settings, architecture="yolov8n-pose")
+trained = test_yolo_family.trained
 
 
 def scenes(root: Path, count: int, prefix: str, seed: int) -> tuple[pd.DataFrame, ...]:
@@ -85,9 +80,6 @@ def job(tmp_path: Path, train: int = 16, val: int = 8, **changes: Any) -> Job:
     own: dict[str, Any] = {"train": a, "val": b, "boxes": boxes, "people": people, "joints": joints, "root": root,
                            "classes": ("walking", EMPTY)}  # fmt: skip
     return replace(tiny.job(tmp_path), **(own | changes))
-
-
-trained = partial(tiny.trained_by, yolo)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -28,7 +28,7 @@ class Raw:
     pictures     row (where in the source), sample_id, file_name, label (of the whole picture, or missing), width_px and
                  height_px (as the source says, or missing), location, species, seq_id, frame_num, captured_at, given_split
     annotations  row, sample_id, label, x_px, y_px, w_px, h_px (at the source's own scale), has_box
-    rejects      kind (picture | annotation | file | person | joint), row, name, reason, detail
+    rejects      kind (picture | annotation | file | person | joint | keypoint), row, name, reason, detail
     merged       picture rows that name a picture again, in a later list of the same source or in the hand labels
     by_hand      sample_ids of the pictures whose annotations are hand labels (stages/labels.py)
     replaced     the source's annotations that those took the place of
@@ -36,6 +36,8 @@ class Raw:
     people       row, and the columns of stages.people.PEOPLE; None where the source is not one of people
     joints       the columns of stages.people.JOINTS, 16 rows for each person, in px of the picture at its own size: any number,
                  or NaN for a joint that is there without one; visible 0 and (0, 0) for one that is not there
+    keypoints    row, and the columns of stages.samples.KEYPOINTS, at the source's own scale, any number or NaN; a row for each
+                 keypoint that is there. None where the source has none
     """
 
     pictures: pd.DataFrame
@@ -47,12 +49,14 @@ class Raw:
     unlabelled: int = 0
     people: pd.DataFrame | None = None
     joints: pd.DataFrame | None = None
+    keypoints: pd.DataFrame | None = None
 
 
 PICTURE_COLUMNS = (
     "row sample_id file_name label width_px height_px location species seq_id frame_num captured_at given_split".split()
 )
 ANNOTATION_COLUMNS = "row sample_id label x_px y_px w_px h_px has_box".split()
+KEYPOINT_COLUMNS = "row sample_id animal keypoint x_px y_px visible".split()
 REJECT_COLUMNS = "kind row name reason detail".split()
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # in small letters
 _EMPTY = "empty"  # stages.samples.EMPTY, said again: what this folder imports, `look` and `download` depend on

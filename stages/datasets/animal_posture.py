@@ -5,26 +5,37 @@ The set's layout is not public, so what is there decides; `read` prints how it w
               and where present a species, a box and keypoints. A photo with several animals has several rows.
     folders   one for each action: `.../lying/.../<picture>`; a folder of a known species names that
 Columns go by many names (COLUMNS), actions by many words (WORDS). A photo whose rows name no action, or two, is a reject.
-Keypoints are recognised and said to be there; no table has a place for them.
+Keypoints are `[x, y, visibility]` of each, in one list or a list of lists, or `{name: [x, y, visibility]}`. Visibility is
+COCO's: 2 seen, 1 hidden, 0 not there; without it all that are not at (0, 0) are seen. Names are those given, or those of
+COCO's categories; else keypoints are called 1, 2, 3 by their order.
 """
 
+import ast
 import csv
 import io
+import json
+import math
 import os
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from stages.datasets import PICTURE_ENDINGS, Raw, tables
+import pandas as pd
+
+from stages.datasets import KEYPOINT_COLUMNS, PICTURE_ENDINGS, Raw, tables
 from stages.files import DataError, read_json
 
 CITATION = 'the Kaggle data set "Animals with Skeleton Key Points and Action Mark"'
 LICENCE = "as its page on Kaggle says"
 URLS: tuple[str, ...] = ()  # the document does not link it: `download.urls` names its page, and `fetch` brings it
 
+# As in stages.people, said again: on this folder's imports `look` and `download` depend.
+_ABSENT, _OCCLUDED, _VISIBLE = 0, 1, 2
 WORDS = {
     "lying": "lying lie lies lay laying",
     "running": "running run runs",
@@ -48,6 +59,13 @@ _EXPECTED = (
 _BY_WORD = {word: action for action, words in WORDS.items() for word in words.split()}
 
 
+class _Keypoint(NamedTuple):
+    name: str
+    x_px: float
+    y_px: float
+    visible: float  # as written
+
+
 class _Row(NamedTuple):
     """An animal in a photo, as written."""
 
@@ -58,6 +76,7 @@ class _Row(NamedTuple):
     box: object  # numbers, or text that holds them; None where there is none
     is_corners: bool  # x_min, y_min, x_max, y_max; else x, y, width, height
     size: tuple[object, object]  # width and height of the photo, as listed
+    keypoints: tuple[_Keypoint, ...] | str = ()  # or what is wrong with them
 
 
 def actions_of(written: str) -> set[str]:
@@ -90,6 +109,7 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
         print(f"{root}: a folder for each action")
         rows = [_of_folder(name) for name in sorted(files) if PurePosixPath(name).suffix.lower() in PICTURE_ENDINGS]
     _say_actions(root, rows)
+    _say_keypoints(rows)
     return _raw(rows)
 
 
@@ -110,6 +130,12 @@ def _say_actions(root: Path, rows: list[_Row]) -> None:
         raise DataError(f"{root}: none of {len(rows)} rows names an action: {shown}. {_EXPECTED}")
 
 
+def _say_keypoints(rows: list[_Row]) -> None:
+    found = Counter(keypoint.name for row in rows if not isinstance(row.keypoints, str) for keypoint in row.keypoints)
+    if found:
+        print(f"  {found.total()} keypoints: {', '.join(found)}")
+
+
 # What is written -> Raw ------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +143,7 @@ def _raw(rows: list[_Row]) -> Raw:
     by_image: dict[str, list[_Row]] = defaultdict(list)
     pictures: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
+    keypoints: list[tuple[object, ...]] = []
     rejects: list[dict[str, object]] = []
     for row in rows:
         image = row.image.strip().replace("\\", "/").removeprefix("./")
@@ -137,17 +164,30 @@ def _raw(rows: list[_Row]) -> Raw:
         about: dict[str, object] = {"row": group[0].where, "sample_id": image, "file_name": image}
         one_species = species.pop() if len(species) == 1 else None
         pictures.append(about | {"width_px": width, "height_px": height, "species": one_species})
-        for row in group:
+        for animal, row in enumerate(group):
             x, y, w, h = _xywh(row)
             annotations.append(
                 {"row": row.where, "sample_id": image, "label": actions[0], "has_box": row.box is not None}
                 | {"x_px": x, "y_px": y, "w_px": w, "h_px": h}
             )
-    return tables(pictures, annotations, rejects)
+            if isinstance(row.keypoints, str):
+                rejects.append(_reject(row.where, image, "not_keypoints", row.keypoints, "keypoint"))
+                continue
+            for keypoint in row.keypoints:
+                if keypoint.visible in (_OCCLUDED, _VISIBLE):
+                    keypoints.append((row.where, image, animal, *keypoint))
+                else:
+                    detail = f"visibility {keypoint.visible:g}: should be 2, 1 or 0"
+                    where = f"{row.where} {keypoint.name}"
+                    rejects.append(_reject(where, image, "unknown_visibility", detail, "keypoint"))
+    raw = tables(pictures, annotations, rejects)
+    if not keypoints and "keypoint" not in set(raw.rejects["kind"]):
+        return raw
+    return replace(raw, keypoints=pd.DataFrame(keypoints, columns=KEYPOINT_COLUMNS))
 
 
-def _reject(row: str, name: str, reason: str, detail: str) -> dict[str, object]:
-    return {"kind": "picture", "row": row, "name": name, "reason": reason, "detail": detail}
+def _reject(row: str, name: str, reason: str, detail: str, kind: str = "picture") -> dict[str, object]:
+    return {"kind": kind, "row": row, "name": name, "reason": reason, "detail": detail}
 
 
 def _xywh(row: _Row) -> tuple[float | None, ...]:
@@ -173,6 +213,59 @@ def _number(value: object) -> float | None:
         return float(value) if isinstance(value, (int, float, str)) and value != "" else None
     except ValueError:
         return None
+
+
+# Keypoints -----------------------------------------------------------------------------------------------------------
+
+
+def _keypoints(value: object, names: Sequence[str]) -> tuple[_Keypoint, ...] | str:
+    """Those that are there, or what is wrong with them. `names` are theirs where `value` gives none."""
+    if isinstance(value, str):
+        value = _literal(value)
+    if isinstance(value, Mapping):
+        names, value = [str(name) for name in value], list(value.values())
+    if not isinstance(value, (list, tuple)):
+        return () if value is None else f"{value!r}: not a list"
+    triples = value
+    if not any(isinstance(item, (list, tuple, type(None))) for item in value):
+        if len(value) % 3:
+            return f"{len(value)} numbers in a row: x, y and visibility of each would be three times as many as keypoints"
+        triples = [value[at : at + 3] for at in range(0, len(value), 3)]
+    if not triples:
+        return ()
+    if names and len(names) != len(triples):
+        return f"{len(triples)} keypoints, {len(names)} names"
+    found = []
+    for name, triple in zip(names or [str(place + 1) for place in range(len(triples))], triples, strict=True):
+        numbers = [_number(item) for item in triple or ()]
+        if len(numbers) not in (0, 2, 3):
+            return f"{name}: {len(numbers)} values, not x, y and visibility"
+        if not numbers:
+            continue
+        x, y = (math.nan if number is None else number for number in numbers[:2])
+        visible = numbers[2] if len(numbers) == 3 else float(_VISIBLE if (x, y) != (0, 0) else _ABSENT)
+        if visible != _ABSENT:
+            found.append(_Keypoint(name, x, y, math.nan if visible is None else visible))
+    return tuple(found)
+
+
+def _literal(text: str) -> object:
+    """What a cell holds: JSON, or a list or mapping as Python writes it, or numbers with anything between."""
+    if not text.strip():
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return parse(text)
+    return _numbers(text)
+
+
+def _graded(rows: list[_Row]) -> list[_Row]:
+    """A file that knows but there (1) and not there (0), as Animal-Pose's own: what is there is seen."""
+    read = {place: row.keypoints for place, row in enumerate(rows) if not isinstance(row.keypoints, str)}
+    if {keypoint.visible for keypoints in read.values() for keypoint in keypoints} != {_OCCLUDED}:
+        return rows
+    seen = {place: tuple(keypoint._replace(visible=_VISIBLE) for keypoint in keypoints) for place, keypoints in read.items()}
+    return [row._replace(keypoints=seen.get(place, row.keypoints)) for place, row in enumerate(rows)]
 
 
 # Folders -------------------------------------------------------------------------------------------------------------
@@ -224,13 +317,15 @@ def _read_table(root: Path, name: str) -> tuple[list[_Row], str, list[str]]:
                 None if box in (None, "", [], [""] * 4) else box,
                 is_corners,
                 (record.get(_SIZE[0]), record.get(_SIZE[1])),
+                _keypoints(record.get(columns.get("keypoints", "")), record.get(_NAMES, ())),
             )
         )
-    return rows, said, []
+    return _graded(rows), said, []
 
 
 _CORNERS = "bbox of corners"  # Animal-Pose's own files have x_min, y_min, x_max, y_max
 _SIZE = ("image width", "image height")  # as COCO lists it; no CSV column is called so
+_NAMES = "names of keypoints"  # of COCO's category
 
 
 def _plain(key: str) -> str:
@@ -301,6 +396,7 @@ def _coco(path: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, dict[s
         raise DataError(f"{path}: every entry of `images` and `annotations` should be an object, as COCO has them")
     images = {str(entry.get("id")): entry for entry in entries}
     categories = {str(category["id"]): str(category["name"]) for category in document.get("categories") or []}
+    points = {str(category["id"]): category.get("keypoints") or () for category in document.get("categories") or []}
     category = "action" if categories and all(map(actions_of, categories.values())) else "category"
     seen = set()
     for place, annotation in enumerate(document["annotations"]):
@@ -309,6 +405,7 @@ def _coco(path: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, dict[s
         record = _of_image(images.get(key, {})) | _action(images.get(key, {}))
         record |= {category: categories.get(str(annotation.get("category_id")))} if categories else {}
         record |= {_CORNERS if own_form else "bbox": annotation.get("bbox"), "keypoints": annotation.get("keypoints")}
+        record |= {_NAMES: points.get(str(annotation.get("category_id")), ())}
         yield f"annotations[{place}]", record | _action(annotation)
     for place, (key, entry) in enumerate(images.items()):
         if key not in seen:

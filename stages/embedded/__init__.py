@@ -19,6 +19,7 @@
     posture.py         the posture dataset, as a table of actions, and its synthetic pictures
     posture_faults.py  the faults in it, at known counts
     sketch.py          the synthetic pictures' own style: cartoons
+    writing.py         what the data sets share: several processes, files, faults by their counts
     objects.py         other animals, people and things, in a folder for each class
 
 A pose is a pure function of figure, posture (or gait) and phase, and a picture one of place, light and actors, so a

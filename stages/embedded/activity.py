@@ -8,17 +8,13 @@ as SciPy reads it (http://human-pose.mpi-inf.mpg.de; Andriluka et al., CVPR 2014
 
 import dataclasses
 import io
-import multiprocessing
-import os
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import cv2
 import numpy as np
 from pydantic import Field, model_validator
 from scipy.io import savemat
 
-from stages.embedded.camera_trap import encode
 from stages.embedded.coats import RGB, Coat
 from stages.embedded.figures import FIGURES, pose, vary
 from stages.embedded.people import MPII_JOINTS, Person
@@ -26,6 +22,7 @@ from stages.embedded.places import Place
 from stages.embedded.scenes import Actor, Drawn, draw_light, render
 from stages.embedded.skeleton import Array, Body, View, project
 from stages.embedded.surroundings import INDOORS, surroundings
+from stages.embedded.writing import drawn, drawn_into, encode
 from stages.files import seed_from, write_json
 from stages.settings import Record
 
@@ -303,13 +300,6 @@ def release(pictures: list[Picture]) -> bytes:
     return header.ljust(116) + buffer.getvalue()[116:]
 
 
-def _draw_and_write(job: tuple[Plan, ActivityScenes, Path]) -> Picture:
-    plan, settings, images = job
-    picture = draw_picture(plan, settings)
-    (images / picture.name).write_bytes(picture.jpeg)
-    return picture
-
-
 def write(out: Path, settings: ActivityScenes, seed: int, workers: int | None = None) -> None:
     """Write `out/mpii_human_pose_v1_u12_1.mat`, `out/images/*.jpg` and `out/planted_faults.json`.
 
@@ -320,13 +310,7 @@ def write(out: Path, settings: ActivityScenes, seed: int, workers: int | None = 
 
     images = out / "images"
     images.mkdir(parents=True, exist_ok=True)
-    jobs = [(picture, settings, images) for picture in plan(settings, seed)]
-    workers = workers or os.cpu_count() or 1
-    if workers == 1:
-        pictures = [_draw_and_write(job) for job in jobs]
-    else:
-        with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
-            pictures = list(pool.imap(_draw_and_write, jobs, chunksize=8))
+    pictures = drawn(drawn_into, [(draw_picture, picture, settings, images) for picture in plan(settings, seed)], workers)
     faults = plant(pictures, images, settings, seed)
     (out / ANNOTATIONS).write_bytes(release(pictures))
     write_json(out / "planted_faults.json", faults)

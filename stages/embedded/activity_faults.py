@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.embedded import writing
 from stages.embedded.activity import ACTIVITIES, ActivityScenes, Picture, Plan, draw_picture, new_name
 from stages.embedded.people import MPII_JOINTS
 
@@ -64,6 +65,7 @@ REJECTED = {
 }
 PLANTED = KEPT | JOINTS | PEOPLE | REJECTED
 TWO_PEOPLE = frozenset(PEOPLE)
+COPIED = {"same_bytes_same_label": 13}  # the first good picture that is copied
 
 # What follows for the document's first two rules: how many joints each sets to (0, 0), those of `nobody_left` included.
 NEGATIVE_JOINTS = (
@@ -78,25 +80,17 @@ WITHOUT_ANKLES = JOINTS["both_ankles_missing"] + JOINTS["both_ankles_negative"]
 
 def plant(pictures: list[Picture], images: Path, settings: ActivityScenes, seed: int) -> dict[str, list[str]]:
     """Add pictures with faults to `pictures` (in place) and to the folder of images. Returns {fault: file names}."""
-    good = list(pictures)
-    planted: dict[str, list[str]] = {}
-    for kind, (fault, count) in enumerate(PLANTED.items()):
-        planted[fault] = []
-        for number in range(count):
-            serial = 1_000_000 + 1000 * kind + number
-            if fault == "same_bytes_same_label":
-                picture = good[(number * 7919 + 13) % len(good)]._replace(name=new_name(serial, seed))
-            elif fault == "same_bytes_other_label" and number % 2:
-                picture = picture._replace(name=new_name(serial, seed), act=_other(picture.act))
-            else:
-                picture = _drawn(serial, 1 + (fault in TWO_PEOPLE), settings, seed)
-            picture = _harm(fault, picture, number)
-            if fault != "file_missing":
-                (images / picture.name).write_bytes(picture.jpeg)
-            if fault != "file_not_listed":
-                pictures.append(picture)
-            planted[fault].append(picture.name)
-    return planted
+
+    def draw(fault: str, _number: int, serial: int) -> Picture:
+        return _drawn(serial, 1 + (fault in TWO_PEOPLE), settings, seed)
+
+    def rename(picture: Picture, serial: int) -> Picture:
+        return picture._replace(name=new_name(serial, seed))
+
+    def relabel(picture: Picture) -> Picture:
+        return picture._replace(act=_other(picture.act))
+
+    return writing.plant(pictures, images, PLANTED, COPIED, draw, rename, relabel, lambda *given: [_harm(*given)])
 
 
 def _drawn(number: int, people: int, settings: ActivityScenes, seed: int) -> Picture:

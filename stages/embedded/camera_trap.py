@@ -5,14 +5,11 @@ lives at four or more, so held-out places show known species. Frequencies have a
 alike, above all by night. A sequence is one visit of an animal to a camera, in 1 to 5 frames; the animal may leave.
 """
 
-import multiprocessing
-import os
 import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -20,6 +17,7 @@ from pydantic import Field
 from stages.embedded.figures import FIGURES, vary
 from stages.embedded.places import Place, place
 from stages.embedded.scenes import Actor, Drawn, Light, draw_light, render
+from stages.embedded.writing import drawn, encode
 from stages.files import seed_from, write_json
 from stages.settings import Record
 
@@ -197,11 +195,6 @@ def _frame(
     return Frame(image, annotations, encode(pixels, settings.jpeg_quality))
 
 
-def encode(rgb: NDArray[np.uint8], quality: int) -> bytes:
-    """The bytes of a JPEG."""
-    return cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
 def _draw_and_write(job: tuple[Sequence, CameraTrapScenes, Path]) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     sequence, settings, images = job
     frames = draw_sequence(sequence, settings)
@@ -221,12 +214,7 @@ def write(out: Path, settings: CameraTrapScenes, seed: int, workers: int | None 
     images = out / "images"
     images.mkdir(parents=True, exist_ok=True)
     jobs = [(sequence, settings, images) for sequence in plan(settings, seed)]
-    workers = workers or os.cpu_count() or 1
-    if workers == 1:
-        rows = [row for job in jobs for row in _draw_and_write(job)]
-    else:
-        with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
-            rows = [row for done in pool.imap(_draw_and_write, jobs, chunksize=8) for row in done]
+    rows = [row for frames in drawn(_draw_and_write, jobs, workers) for row in frames]
     data = {
         "info": {"version": "1", "description": "Drawn by stages.embedded.camera_trap", "contributor": f"seed {seed}"},
         "images": [image for image, _ in rows],

@@ -5,21 +5,18 @@ among them, and no class is a posture of an animal.
 """
 
 import dataclasses
-import multiprocessing
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from pydantic import Field
 
-from stages.embedded.camera_trap import encode
 from stages.embedded.coats import PATTERNS, RGB, Coat
 from stages.embedded.figures import FIGURES, Figure, postures, vary
 from stages.embedded.portraits import Sitter, portrait, size_px
 from stages.embedded.surroundings import KINDS as SURROUNDINGS
 from stages.embedded.things import KINDS, Thing
+from stages.embedded.writing import drawn, encode
 from stages.files import seed_from
 from stages.settings import Record
 
@@ -101,10 +98,4 @@ def write(out: Path, settings: ObjectScenes, seed: int, workers: int | None = No
     jobs = [(picture, settings, out) for picture in plan(settings, seed)]
     for label in {picture.label for picture, _, _ in jobs}:
         (out / label).mkdir(parents=True, exist_ok=True)
-    workers = workers or os.cpu_count() or 1
-    if workers == 1:
-        for job in jobs:
-            _draw_and_write(job)
-    else:
-        with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
-            list(pool.imap(_draw_and_write, jobs, chunksize=8))
+    drawn(_draw_and_write, jobs, workers)

@@ -8,24 +8,21 @@ one class. Where an animal is drawn depends on its species alone, so that nothin
 import csv
 import dataclasses
 import json
-import multiprocessing
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from stages.embedded import coats
-from stages.embedded.camera_trap import encode
 from stages.embedded.figures import FIGURES, pose, vary
 from stages.embedded.portraits import Sitter, portrait, size_px
 from stages.embedded.quadrupeds import Quadruped
 from stages.embedded.scenes import Drawn
 from stages.embedded.skeleton import View
 from stages.embedded.sketch import sketch
+from stages.embedded.writing import drawn, drawn_into, encode
 from stages.files import seed_from, write_json
 from stages.settings import Record
 
@@ -82,7 +79,7 @@ class Picture(NamedTuple):
     action: str
     species: str
     bbox: tuple[float, ...] | None  # x, y, width, height in px
-    keypoints: tuple[float, ...]  # x, y in px and visibility for each of KEYPOINTS: 2 seen, 1 hidden, 0 outside the picture
+    keypoints: dict[str, tuple[float, float, int]]  # of KEYPOINTS, those in the picture: x, y in px, and 2 seen or 1 hidden
     jpeg: bytes
 
 
@@ -129,13 +126,13 @@ def individual(species: str, rng: np.random.Generator) -> Quadruped:
     return dataclasses.replace(animal, coat=coats.vary(animal.coat, rng, 0.18))
 
 
-def _keypoints(seen: Drawn, width: int, height: int) -> tuple[float, ...]:
-    found: list[float] = []
-    for joint in KEYPOINTS.values():
+def _keypoints(seen: Drawn, width: int, height: int) -> dict[str, tuple[float, float, int]]:
+    found = {}
+    for name, joint in KEYPOINTS.items():
         x, y = (round(float(value), 1) for value in seen.joints_px[joint])
-        inside = 0 <= x < width and 0 <= y < height
-        found += [x, y, 1.0 if joint in seen.hidden else 2.0] if inside else [0.0, 0.0, 0.0]
-    return tuple(found)
+        if 0 <= x <= width and 0 <= y <= height:
+            found[name] = (x, y, 1 if joint in seen.hidden else 2)
+    return found
 
 
 def synthetic(action: str, species: str, view: str, seed: int, side_px: int) -> NDArray[np.uint8]:
@@ -153,21 +150,14 @@ def synthetic(action: str, species: str, view: str, seed: int, side_px: int) -> 
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def _draw_and_write(job: tuple[Plan, PostureScenes, Path]) -> Picture:
-    plan, settings, images = job
-    picture = draw_picture(plan, settings)
-    (images / picture.name).write_bytes(picture.jpeg)
-    return picture
-
-
 def table(pictures: list[Picture], path: Path) -> None:
     """Write the rows of `pictures` as CSV; what is None or empty is left blank."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for name, action, species, bbox, keypoints, _ in pictures:
-            numbers = [json.dumps(values) if values else "" for values in (bbox, keypoints)]
-            writer.writerow((f"images/{name}", action, species, *numbers))
+            texts = [json.dumps(values) if values else "" for values in (bbox, keypoints)]
+            writer.writerow((f"images/{name}", action, species, *texts))
 
 
 def write(out: Path, settings: PostureScenes, seed: int, workers: int | None = None) -> None:
@@ -180,13 +170,7 @@ def write(out: Path, settings: PostureScenes, seed: int, workers: int | None = N
 
     images = out / "images"
     images.mkdir(parents=True, exist_ok=True)
-    jobs = [(picture, settings, images) for picture in plan(settings, seed)]
-    workers = workers or os.cpu_count() or 1
-    if workers == 1:
-        pictures = [_draw_and_write(job) for job in jobs]
-    else:
-        with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
-            pictures = list(pool.imap(_draw_and_write, jobs, chunksize=8))
+    pictures = drawn(drawn_into, [(draw_picture, picture, settings, images) for picture in plan(settings, seed)], workers)
     faults = plant(pictures, images, settings, seed)
     table(pictures, out / TABLE)
     write_json(out / "planted_faults.json", faults)

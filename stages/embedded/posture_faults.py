@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stages.embedded.camera_trap import encode
+from stages.embedded import writing
 from stages.embedded.posture import (
     ACTIONS,
     SPECIES,
@@ -23,6 +23,7 @@ from stages.embedded.posture import (
     new_name,
     synthetic,
 )
+from stages.embedded.writing import encode
 
 KEPT = {
     "near_duplicate": 6,  # a good picture again, smaller, brighter and packed tighter: to stay in one part with it
@@ -44,38 +45,31 @@ REJECTED = {
     "drawing": 4,  # what no rule can tell: for the committed list, stages/exclusions/posture-embedded.csv, which names them
 }
 PLANTED = KEPT | REJECTED
+COPIED = {"near_duplicate": 0, "same_bytes_same_label": 143}  # the first good picture that is copied
 NO_ACTION = ("", "other", "unknown", "drinking", "n/a")
 
 
 def plant(pictures: list[Picture], images: Path, settings: PostureScenes, seed: int) -> dict[str, list[str]]:
     """Add pictures with faults to `pictures` (in place) and to the folder of images. Returns {fault: file names}."""
-    good = list(pictures)
-    planted: dict[str, list[str]] = {}
-    for kind, (fault, count) in enumerate(PLANTED.items()):
-        planted[fault] = []
-        for number in range(count):
-            serial = 1_000_000 + 1000 * kind + number
-            if fault in ("near_duplicate", "same_bytes_same_label"):
-                picture = good[(number * 7919 + 13 * kind) % len(good)]._replace(name=new_name(serial, seed))
-            elif fault == "same_bytes_other_label" and number % 2:
-                picture = picture._replace(name=new_name(serial, seed), action="sitting")
-            else:
-                action = "lying" if fault in ("same_bytes_other_label", "shouted_action") else list(ACTIONS)[number]
-                picture = draw_picture(Plan(serial, action, SPECIES[number], seed), settings)
-            rows = _harm(fault, picture, number)
-            if fault != "file_missing":
-                (images / rows[0].name).write_bytes(rows[0].jpeg)
-            if fault != "file_not_listed":
-                pictures += rows
-            planted[fault].append(rows[0].name)
-    return planted
+
+    def draw(fault: str, number: int, serial: int) -> Picture:
+        action = "lying" if fault in ("same_bytes_other_label", "shouted_action") else list(ACTIONS)[number]
+        return draw_picture(Plan(serial, action, SPECIES[number], seed), settings)
+
+    def rename(picture: Picture, serial: int) -> Picture:
+        return picture._replace(name=new_name(serial, seed))
+
+    def relabel(picture: Picture) -> Picture:
+        return picture._replace(action="sitting")
+
+    return writing.plant(pictures, images, PLANTED, COPIED, draw, rename, relabel, _harm)
 
 
 def _harm(fault: str, picture: Picture, number: int) -> list[Picture]:
     """The rows of the picture with its fault."""
     match fault:
         case "near_duplicate":
-            return [picture._replace(jpeg=_again(picture.jpeg))]
+            return [_again(picture)]
         case "shouted_action":
             return [picture._replace(action=picture.action.upper())]
         case "no_action":
@@ -102,8 +96,13 @@ def _harm(fault: str, picture: Picture, number: int) -> list[Picture]:
     return [picture]
 
 
-def _again(jpeg: bytes) -> bytes:
+def _again(picture: Picture) -> Picture:
     """The same photo as another site would show it: nine tenths of the size, a little brighter."""
-    rgb = np.array(Image.open(io.BytesIO(jpeg)))
+    rgb = np.array(Image.open(io.BytesIO(picture.jpeg)))
     small = cv2.resize(rgb, None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA)
-    return encode(np.clip(1.04 * small, 0, 255).astype(np.uint8), 85)
+    jpeg = encode(np.clip(1.04 * small, 0, 255).astype(np.uint8), 85)
+    x_scale, y_scale = small.shape[1] / rgb.shape[1], small.shape[0] / rgb.shape[0]
+    scales = (x_scale, y_scale, x_scale, y_scale)
+    box = tuple(round(side * scale, 1) for side, scale in zip(picture.bbox or (), scales, strict=True))
+    places = {name: (round(x * x_scale, 1), round(y * y_scale, 1), seen) for name, (x, y, seen) in picture.keypoints.items()}
+    return picture._replace(jpeg=jpeg, bbox=box, keypoints=places)

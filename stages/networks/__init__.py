@@ -18,6 +18,7 @@ import pandas as pd
 
 from stages.files import DataError, read_json, require_manifest
 from stages.people import no_people
+from stages.samples import no_keypoints
 from stages.settings import Record
 
 
@@ -38,6 +39,7 @@ class Job:
     out: Path  # an empty folder to fill
     people: pd.DataFrame = field(default_factory=lambda: no_people()[0])  # of both, where the data set is of people
     joints: pd.DataFrame = field(default_factory=lambda: no_people()[1])
+    keypoints: pd.DataFrame = field(default_factory=no_keypoints)  # of both, where the source has them
 
 
 @dataclass(frozen=True)

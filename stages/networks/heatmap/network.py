@@ -21,7 +21,8 @@ class HeatmapClassifierSettings(FitSettings):
     inputs: Literal["rgb_heatmap", "rgb", "heatmap", "rgb_truth"]
     architecture: Architecture = "efficientnet_b0"  # what follows the two convolutions
     options: dict[str, Any] = Field({})  # arguments of its builder
-    init: Annotated[str, starts("scratch", "imagenet", "file:<path>")] = "scratch"  # of what follows the two convolutions
+    # of what follows the two convolutions
+    init: Annotated[str, starts("scratch", "imagenet", "imagenet:<revision>", "file:<path>")] = "scratch"
     weight_decay: float = Field(0.0, ge=0)  # AdamW without it is the document's Adam
     flip: bool = False  # in training: mirror left and right, every other time
     light: float = Field(0, ge=0, lt=1)  # in training: change brightness and contrast of the colours by up to this share

@@ -35,14 +35,15 @@ def set_modes(network: nn.Module, settings: ImageSettings, epoch: int) -> None:
     head(network).train()
 
 
-def configured(trainer: lightning.Trainer, network: nn.Module, settings: ImageSettings) -> Any:
+def configured(trainer: lightning.Trainer, network: nn.Module, settings: ImageSettings, beside: nn.Module | None = None) -> Any:
     """What `configure_optimizers` returns: AdamW, and for the head and the layers before it the learning rate of each step.
+    What learns `beside` the network does so as its head does.
 
     While lp_ft trains the head alone all else has a learning rate of 0, and so stays to the bit. Were it without gradients
     instead, several GPUs would not learn it together afterwards (DDP looks once, at the start).
     """
     if settings.layer_decay == 1 and settings.train != LP_FT:
-        return optimizers(trainer, network, settings)
+        return optimizers(trainer, nn.ModuleList(filter(None, [network, beside])), settings)
     total = int(trainer.estimated_stepping_batches)
     probe = total * (settings.probe_epochs or 0) // settings.epochs
     first, then = whole_cycle(settings, probe), whole_cycle(settings, total - probe)
@@ -63,6 +64,9 @@ def configured(trainer: lightning.Trainer, network: nn.Module, settings: ImageSe
             if parameters := [parameter for parameter in group["params"] if (id(parameter) in own) == is_head]:
                 groups.append({"params": parameters, "weight_decay": group["weight_decay"], "lr": rate})
                 shares.append(share)
+    if beside is not None:
+        groups += parameter_groups(beside, settings.weight_decay)
+        shares += [of_head, of_head]
     return scheduled(groups, settings.learning_rate, shares)
 
 

@@ -33,7 +33,7 @@ class Learner(Classifier):
     def on_train_epoch_start(self) -> None:
         finetuning.set_modes(self.network, self.settings, self.current_epoch)
 
-    def training_loss(self, pictures: Tensor, targets: Tensor) -> Tensor:
+    def training_loss(self, pictures: Tensor, targets: Tensor, *more: Tensor) -> Tensor:
         weights = self.weights if self.settings.balance == LOSS else None
         if self.settings.mixup_alpha is None:
             return objective.loss(self(pictures), targets, self.settings.loss, weights)

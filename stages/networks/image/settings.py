@@ -20,6 +20,8 @@ class ImageSettings(ClassifierSettings):
     balance: Literal["none", "sampling", "loss"] = "none"  # the classes count the same: drawn as often, or by weight
     mixup_alpha: float | None = Field(None, gt=0)  # manifold mixup, shares from Beta(alpha, alpha); null: none
     mixup_layers: tuple[str, ...] = ()  # where to mix: input, a module by its name, pooled; none named: see mixup.py
+    # the features also have to tell where keypoints are, by a head that training alone has: how much that counts; null: nothing
+    keypoint_weight: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
     def _a_probe_is_of_lp_ft(self) -> Self:
@@ -34,4 +36,12 @@ class ImageSettings(ClassifierSettings):
     def _layers_are_of_mixup(self) -> Self:
         if self.mixup_layers and self.mixup_alpha is None:
             raise ValueError("mixup_layers without mixup_alpha: nothing is mixed")
+        return self
+
+    @model_validator(mode="after")
+    def _keypoints_teach_whole_pictures(self) -> Self:
+        if self.keypoint_weight is not None and self.train == FROZEN:
+            raise ValueError("keypoint_weight with train: frozen: features that do not learn learn nothing from keypoints")
+        if self.keypoint_weight is not None and self.mixup_alpha is not None:
+            raise ValueError("keypoint_weight with mixup_alpha: a mixture of two pictures has no keypoints of its own")
         return self
