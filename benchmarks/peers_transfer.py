@@ -5,13 +5,15 @@
 timm's script, train.py, is not in its package: this is its loop made of timm's own parts, with the script's defaults (version
 1.0: SGD with momentum 0.9, weight decay 0.00002, a cosine, label smoothing 0.1, random crops from 8 % of the picture, colour
 jitter 0.4, the epoch of the highest validation accuracy). Of its settings are changed: epochs and batch as ours; the cosine
-goes by steps and warms up for one epoch, for 5 would be most of the training; `mild` has random crops and jitter off.
-Learning rate: lr_base x batch / 256, in each fold the better on validation of the default, 0.1, and of a tenth of it, its
-author's advice for fine-tuning (huggingface/pytorch-image-models issue 25).
+goes by steps and warms up for one epoch, for 5 would be most of the training. `mild` has random crops and jitter off, `adamw`
+also optimizer, learning rate and weight decay as ours, `small head` starts its head as PyTorch does. SGD's learning rate is lr_base x batch / 256, in each fold the better
+on validation of the default, 0.1, and of a tenth of it, its author's advice for fine-tuning (huggingface/pytorch-image-models
+issue 25).
 """
 
 import copy
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,8 @@ from stages.samples import TEST, TRAIN, VAL, Samples
 
 HALF = (0.5, 0.5, 0.5)  # mean and standard deviation that these weights were trained with
 C_GRID = tuple(10.0**power for power in range(-5, 2))
-LR_BASES = (0.1, 0.01)
+SGD = [{"opt": "sgd", "momentum": 0.9, "weight_decay": 0.00002, "lr": base * PLAIN["batch_size"] / 256} for base in (0.1, 0.01)]
+ADAMW = [{"opt": "adamw", "weight_decay": 0.05, "lr": PLAIN["learning_rate"]}]
 MILD: dict[str, Any] = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0), "color_jitter": None}
 PAIRS = [
     ("transfer, frozen", "logistic regression"),
@@ -57,6 +60,8 @@ PAIRS = [
     (TRANSFER, "logistic regression"),
     (TRANSFER, "timm train.py"),
     (TRANSFER, "timm train.py, mild"),
+    (TRANSFER, "timm train.py, mild, adamw"),
+    (TRANSFER, "timm train.py, mild, adamw, small head"),
 ]
 
 
@@ -89,19 +94,24 @@ def pretrained(shared: Path, classes: int) -> Any:
     return timm.create_model(ARCHITECTURE, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes)
 
 
+def small_headed(shared: Path, classes: int) -> Any:
+    """The same with a head that PyTorch's own small weights start; timm draws EfficientNet's 13 times as large."""
+    network = pretrained(shared, classes)
+    network.reset_classifier(classes)
+    return network
+
+
 @torch.inference_mode()
 def put_out(network: Any, photos: Photos) -> NDArray[np.float32]:
     network.eval()
     return torch.cat([network(pictures) for pictures, _ in DataLoader(photos, batch_size=32)]).numpy()
 
 
-def timm_trained(shared: Path, train: Photos, val: Photos, classes: int, lr_base: float, seed: int) -> tuple[Any, float]:
+def timm_trained(network: Any, train: Photos, val: Photos, optimizer_settings: dict[str, Any]) -> tuple[Any, float]:
     """The network at the epoch of the highest accuracy in validation, and that accuracy."""
-    torch.manual_seed(seed)
-    network, batch, epochs = pretrained(shared, classes), PLAIN["batch_size"], PLAIN["epochs"]
-    loader = DataLoader(train, batch_size=batch, shuffle=True, drop_last=True)
+    epochs, loader = PLAIN["epochs"], DataLoader(train, batch_size=PLAIN["batch_size"], shuffle=True, drop_last=True)
     criterion = LabelSmoothingCrossEntropy(0.1)
-    optimizer = create_optimizer_v2(network, opt="sgd", lr=lr_base * batch / 256, weight_decay=0.00002, momentum=0.9)
+    optimizer = create_optimizer_v2(network, **optimizer_settings)
     schedule, _ = create_scheduler_v2(
         optimizer, sched="cosine", num_epochs=epochs, warmup_epochs=1, warmup_lr=0.00001, min_lr=0.0, step_on_epochs=False,
         updates_per_epoch=len(loader),
@@ -122,14 +132,25 @@ def timm_trained(shared: Path, train: Photos, val: Photos, classes: int, lr_base
     return network, best_accuracy
 
 
-def timm_answers(shared: Path, samples: Samples, parts: list[pd.DataFrame], training: dict[str, Any]) -> pd.DataFrame:
+def timm_answers(
+    shared: Path,
+    samples: Samples,
+    parts: list[pd.DataFrame],
+    training: dict[str, Any],
+    optimizers: list[dict[str, Any]],
+    build: Callable[[Path, int], Any] = pretrained,
+) -> pd.DataFrame:
+    """`training` changes the transform; of `optimizers` each fold takes the one that is right most often in its validation."""
     classes = sorted(samples.pictures["label"].unique())
     tables = []
     for fold, of_fold in enumerate(parts):
         part = of_fold["part"].to_numpy()
         transforms = {TRAIN: view(training), VAL: view(), TEST: view()}
         photos = {name: Photos(samples.pictures[part == name], samples.root, classes, of) for name, of in transforms.items()}
-        tried = [timm_trained(shared, photos[TRAIN], photos[VAL], len(classes), lr_base, SEED + fold) for lr_base in LR_BASES]
+        tried = []
+        for chosen in optimizers:
+            torch.manual_seed(SEED + fold)
+            tried.append(timm_trained(build(shared, len(classes)), photos[TRAIN], photos[VAL], chosen))
         network, _ = max(tried, key=lambda found: found[1])
         said = np.array(classes)[put_out(network, photos[TEST]).argmax(1)]
         tables.append(answered(samples.pictures[part == TEST], said, fold))
@@ -162,8 +183,10 @@ def main() -> None:
     ways = {
         "logistic regression": partial(linear_answers, learned=(TRAIN,)),
         "logistic regression, val too": partial(linear_answers, learned=(TRAIN, VAL)),
-        "timm train.py": partial(timm_answers, training={}),
-        "timm train.py, mild": partial(timm_answers, training=MILD),
+        "timm train.py": partial(timm_answers, training={}, optimizers=SGD),
+        "timm train.py, mild": partial(timm_answers, training=MILD, optimizers=SGD),
+        "timm train.py, mild, adamw": partial(timm_answers, training=MILD, optimizers=ADAMW),
+        "timm train.py, mild, adamw, small head": partial(timm_answers, training=MILD, optimizers=ADAMW, build=small_headed),
     }
     peers = {name: kept(work, name, partial(way, shared, samples, parts)) for name, way in ways.items()}
     mine = {name: answers[name] for name in dict.fromkeys(name for name, _ in PAIRS)}

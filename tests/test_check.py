@@ -1,14 +1,18 @@
 """The check of the whole params.yaml: an entry that cannot run is named before anything runs."""
 
 import copy
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.serialize import load_yaml, modify_yaml
 
 from stages.check import check_all
 from stages.files import DataError, read_json
 
+PARAMS = Path(__file__).parent.parent / "params.yaml"
 SHARES = {"train": 0.6, "val": 0.4}
 EVERYTHING = {
     "download": {"adapter": "caltech_camera_traps", "source": "embedded", "embedded": {"images": 60}},
@@ -110,6 +114,14 @@ def refusal(params: dict[str, Any]) -> str:
     assert said.startswith("params.yaml: ")
     assert len(said.splitlines()) == 1
     return said.removeprefix("params.yaml: ")
+
+
+def test_the_shipped_file_holds_the_same_after_dvc_wrote_it_anew(tmp_path: Path) -> None:
+    """As `dvc exp run -S` does, without quotes: in {...} its parser takes no `word:value` then. Such stands on lines of its own."""
+    copied = shutil.copy(PARAMS, tmp_path / "params.yaml")
+    with modify_yaml(copied):
+        pass
+    assert load_yaml(copied) == load_yaml(PARAMS)
 
 
 def test_all_well_is_counted(params: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
