@@ -6,9 +6,9 @@ timm's script, train.py, is not in its package: this is its loop made of timm's 
 1.0: SGD with momentum 0.9, weight decay 0.00002, a cosine, label smoothing 0.1, random crops from 8 % of the picture, colour
 jitter 0.4, the epoch of the highest validation accuracy). Of its settings are changed: epochs and batch as ours; the cosine
 goes by steps and warms up for one epoch, for 5 would be most of the training. `mild` has random crops and jitter off, `adamw`
-also optimizer, learning rate and weight decay as ours, `small head` starts its head as PyTorch does. SGD's learning rate is lr_base x batch / 256, in each fold the better
-on validation of the default, 0.1, and of a tenth of it, its author's advice for fine-tuning (huggingface/pytorch-image-models
-issue 25).
+also optimizer, learning rate and weight decay as ours, `small head` starts its head as PyTorch does. SGD's learning rate is
+lr_base x batch / 256, in each fold the better on validation of the default, 0.1, and of a tenth of it, its author's advice for
+fine-tuning (huggingface/pytorch-image-models issue 25).
 """
 
 import copy

@@ -249,6 +249,12 @@ def chart_features(found: dict[str, Any], points: pd.DataFrame, title: str, out:
     save(figure, out)
 
 
+def only_answer(by_class: dict[str, dict[str, Any]]) -> str | None:
+    """The class that a model names for every picture, if there is one. By class: how often it is `predicted`."""
+    named = [label for label, row in by_class.items() if row["predicted"]]
+    return named[0] if len(named) == 1 else None
+
+
 # The page ------------------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +264,16 @@ def judged(album: Album, models: dict[str, dict[str, Any]], dataset: str, metric
     by_class = {name: of_test(metrics, name, "classes").set_index("label").to_dict("index") for name in tested}
     best = best_of(models, dataset)
     several = {name: found[TEST] for name, found in models.items() if "seeds" in found.get(TEST, {})}
-    said: dict[str, Any] = {"by_class": by_class, "several": several, "best": best, "confusion": [], "right": [], "wrong": []}
+    constant = {name: label for name, rows in by_class.items() if (label := only_answer(rows))}
+    said: dict[str, Any] = {
+        "by_class": by_class,
+        "constant": constant,
+        "several": several,
+        "best": best,
+        "confusion": [],
+        "right": [],
+        "wrong": [],
+    }
     if best:
         require_manifest(answers / best)
         table = pd.read_parquet(answers / best / "answers.parquet")

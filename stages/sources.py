@@ -69,23 +69,41 @@ def differences(source: Source, now: dict[str, Stat]) -> tuple[list[str], list[s
 def finder(files: Collection[str]) -> Callable[[str], str | None]:
     """A function from a file's name to its path: as it stands, or the only path that ends with it (`images/<name>`).
 
-    It returns None where there is no such file, or several. Accents count as the same in both forms of Unicode: macOS and
-    some archives write the other one.
+    Of a name that begins elsewhere (`C:\\photos\\images\\a.jpg`, `/home/x/images/a.jpg`) the longest ending counts that a path
+    has. It returns None where there is no such file, or several. Accents count as the same in both forms of Unicode, which
+    macOS and some archives write, and capitals as small letters where no path has the name's own.
     """
     by_name: dict[str, list[str]] = defaultdict(list)
     for path in files:
-        by_name[normalize("NFC", PurePosixPath(path).name)].append(path)
+        by_name[_folded(PurePosixPath(path).name)].append(path)
 
     def find(name: str) -> str | None:
         name = name.replace("\\", "/")
         if name in files:
             return name
-        ending = "/" + normalize("NFC", name)
-        alike = by_name[PurePosixPath(ending).name]
-        found = [path for path in alike if normalize("NFC", "/" + path).endswith(ending)]
-        return found[0] if len(found) == 1 else None
+        for alike in (_composed, _folded):
+            for ending in _endings(name):
+                own = by_name[_folded(PurePosixPath(ending).name)]
+                if found := [path for path in own if alike("/" + path).endswith(alike(ending))]:
+                    return found[0] if len(found) == 1 else None
+        return None
 
     return find
+
+
+def _composed(name: str) -> str:
+    return normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return _composed(_composed(name).casefold())
+
+
+def _endings(name: str) -> list[str]:
+    """What a path may end with, the longest first: the whole name, or of one that begins elsewhere each of its ends."""
+    first, *rest = name.split("/")
+    begins_elsewhere = not first or first.endswith(":")
+    return ["/" + "/".join(rest[start:]) for start in range(len(rest))] if begins_elsewhere else [f"/{name}"]
 
 
 def scan(root: Path) -> dict[str, Stat]:

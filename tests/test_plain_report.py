@@ -85,7 +85,9 @@ def test_models_stand_beside_the_documents_figures(evaluated: Callable[..., None
     evaluated("posture-own <s>", right=[])
     page = report()
     own, transfer = page.named("model")[0]
-    assert own[0] == "posture-own <s> tiny <s>" and own[-1] == "–"
+    assert own[0] == f"posture-own <s> tiny <s> answers {STANDING} for every picture" and own[-1] == "–"
+    assert transfer[0] == "posture-vit-transfer tiny <s>"
+    assert "1 of 2 models name one class for every picture" in page.text
     assert [cell.split()[0] for cell in own[1:6]] == ["8", "0.750", "0.500", "0.429", "0.750"]
     assert transfer[1:7] == ["8", *["1.000 1.000 to 1.000"] * 3, "0.750", "1.000"]
     assert transfer[-1] == "0.9264"
@@ -97,7 +99,7 @@ def test_figures_of_the_document_are_shown_beside_its_own_models_alone(
 ) -> None:
     evaluated("own", right=IDS)
     page = report()
-    assert "the document" not in page.text
+    assert "the document" not in page.text and "for every picture" not in page.text
     assert page.named("model")[0][0][-1] == "8"
     assert "What changes what" not in page.text and "Pictures that nobody took" not in page.text
 
