@@ -6,15 +6,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from stages.clean import CleanSettings, clean
 from stages.datasets import Raw, adapter
 from stages.datasets import animal_posture as module
 from stages.datasets.animal_posture import WORDS, actions_of
 from stages.files import DataError
+from stages.samples import BOX_COLUMNS
 
 REAL = Path(__file__).parent.parent / "../shared/real/keypoints"
 PAGE = "https://www.kaggle.com/datasets/somebody/animals"
@@ -110,10 +114,23 @@ def test_a_csv_is_read_and_the_mapping_is_said(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     "header, box",
     [("bbox", '"[1, 2.5, 10, 20]"'), ("box", '"1 2.5 10 20"'), ("bbox", '"(1, 2.5, 10.0, 2e1)"'), ("x,y,width,height", "1,2.5,10,20"), ("x,y,w,h", "1,2.5,10,20"),
-     ("xmin,ymin,xmax,ymax", "1,2.5,11,22.5")],
+     ("xmin,ymin,xmax,ymax", "1,2.5,11,22.5"), ("x_min,y_min,x_max,y_max", "1,2.5,11,22.5"), ("x1,y1,x2,y2", "1,2.5,11,22.5"),
+     ("X 1,Y 1,X 2,Y 2", "1,2.5,11,22.5"), ("left,top,right,bottom", "1,2.5,11,22.5")],
 )  # fmt: skip
 def test_a_box_is_x_y_width_and_height_unless_its_corners_are_named(tmp_path: Path, header: str, box: str) -> None:
     assert boxes(read(write(tmp_path, t_csv=f"image,label,{header}\na.jpg,run,{box}\n"))) == [[1, 2.5, 10, 20]]
+
+
+def test_columns_that_are_not_used_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """x1, y1, x2, y2 that go on with x3 are keypoints, or a polygon."""
+    write(tmp_path, t_csv="image,action,note,x1,y1,x2,y2\na.jpg,run,old,1,2,11,22\n")
+    assert boxes(read(tmp_path)) == [[1, 2, 10, 20]]
+    said = "t.csv: image <- image, action <- action, box <- x1, y1, x2, y2; not used: note"
+    assert capsys.readouterr().out.splitlines() == [said, "  running <- run 1"]
+    write(tmp_path, t_csv="image,action,x1,y1,x2,y2,x3,y3\na.jpg,run,1,2,11,22,5,6\n")
+    assert boxes(read(tmp_path)) == []
+    said = "t.csv: image <- image, action <- action; not used: x1, y1, x2, y2, x3, y3"
+    assert capsys.readouterr().out.splitlines() == [said, "  running <- run 1"]
 
 
 def test_a_box_at_the_corner_is_a_box(tmp_path: Path) -> None:
@@ -151,6 +168,51 @@ def test_a_photo_with_several_animals_has_one_action_or_goes(tmp_path: Path) -> 
     assert set(raw.rejects["kind"]) == {"picture"}
 
 
+TWICE: list[dict[str, Any]] = [
+    {"image": "a.jpg", "action": "run", "bbox": [0, 0, 4, 4]},
+    {"image": "a.jpg", "action": "run", "bbox": [5, 5, 4, 4]},
+    {"image": "a.jpg", "action": "run", "bbox": [0, 0, 4, 4]},
+    {"image": "b.jpg", "action": "run", "keypoints": {"nose": [1, 2, 2]}},
+    {"image": "b.jpg", "action": "run", "keypoints": {"nose": [1, 2, 2]}},
+    {"image": "b.jpg", "action": "run", "keypoints": {"nose": [3, 4, 2]}},
+    {"image": "c.jpg", "action": "run"},
+    {"image": "c.jpg", "action": "run"},
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_an_animal_that_is_listed_twice_counts_once(tmp_path: Path, form: str) -> None:
+    """Same box and keypoints; without either nobody knows that it is the same animal."""
+    if form == "json":
+        write(tmp_path, t_json=TWICE)
+    else:
+        rows = [row | {"keypoints": json.dumps(row["keypoints"])} if "keypoints" in row else row for row in TWICE]
+        pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    where = [f"t.json [{n}]" if form == "json" else f"t.csv line {n + 2}" for n in range(len(TWICE))]
+    raw = read(tmp_path)
+    assert boxes(raw) == [[0, 0, 4, 4], [5, 5, 4, 4]]
+    assert raw.annotations["row"].tolist() == [where[n] for n in (0, 1, 3, 5, 6, 7)]
+    assert keypoints(raw) == [("b.jpg", 0, "nose", 1, 2, 2), ("b.jpg", 1, "nose", 3, 4, 2)]
+    assert raw.rejects.to_numpy().tolist() == [
+        ["annotation", where[again], image, "listed_twice", f"the same box and keypoints as {where[first]}"]
+        for image, first, again in (("a.jpg", 0, 2), ("b.jpg", 3, 4))
+    ]
+    assert (len(raw.pictures), raw.merged) == (3, 0)
+
+
+def test_cleaning_counts_an_animal_that_is_listed_twice(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
+    for name, rgb in zip("abc", pixels, strict=True):
+        Image.fromarray(rgb).save(tmp_path / f"{name}.jpg")
+    raw = read(write(tmp_path, t_json=TWICE))
+    files: dict[str, tuple[int, str | None]] = {f"{n}.jpg": ((tmp_path / f"{n}.jpg").stat().st_size, None) for n in "abc"}
+    _, found, _, counts = clean(raw, tmp_path, files, CleanSettings.model_validate({}), workers=1)
+    assert found[["sample_id", *BOX_COLUMNS]].to_numpy().tolist() == [["a.jpg", 0, 0, 4, 4], ["a.jpg", 5, 5, 9, 9]]
+    assert counts["pictures"] == {"in": 3, "kept": 3, "rejected": 0, "merged": 0}
+    assert counts["annotations"] == {"in": 8, "boxes": 2, "labels_only": 4, "rejected": 2, "replaced": 0}
+    assert counts["rejected_because"]["annotation"] == {"listed_twice": 2}
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -181,6 +243,18 @@ def test_coco_keypoints_with_actions(tmp_path: Path) -> None:
     assert boxes(raw) == [[1, 2, 3, 4], [0, 0, 9, 9]]
     assert raw.pictures[["width_px", "height_px"]].to_numpy(float)[0].tolist() == [100, 50]
     assert [row[:2] for row in refusals(raw)] == [("c.jpg", "no_action")]
+
+
+def test_an_annotation_of_an_image_that_coco_does_not_list_says_so(tmp_path: Path) -> None:
+    images = [*COCO["images"][:2], {"id": 4}]
+    strangers = [{"image_id": image_id, "category_id": 5, "action": "run"} for image_id in (12345, "12345", 4)]
+    raw = read(write(tmp_path, t_json={**COCO, "images": images, "annotations": [*COCO["annotations"], *strangers]}))
+    assert labels(raw) == {"a.jpg": "running", "b.jpg": "lying"}
+    assert raw.rejects.to_numpy().tolist() == [
+        ["picture", "t.json annotations[2]", "", "no_file_name", "image_id 12345 is not in `images`"],
+        ["picture", "t.json annotations[3]", "", "no_file_name", "image_id '12345' is not in `images`"],
+        ["picture", "t.json annotations[4]", "", "no_file_name", "its image has no name"],
+    ]
 
 
 def test_coco_categories_that_are_all_actions_are_actions(tmp_path: Path) -> None:
@@ -295,6 +369,26 @@ def test_a_folder_for_each_action(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.startswith(f"{tmp_path}: a folder for each action\n")
 
 
+def test_a_folder_that_names_no_action_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tree(tmp_path, "lying/1.jpg", "set/andere/2.jpg")
+    (tmp_path / "3.jpg").touch()
+    raw = read(tmp_path)
+    assert labels(raw) == {"lying/1.jpg": "lying"}
+    none_of = "none of lying, running, sitting, walking_standing"
+    assert refusals(raw) == [
+        ("3.jpg", "no_action", f"(blank): {none_of}"),
+        ("set/andere/2.jpg", "no_action", f"andere: {none_of}"),
+    ]
+    said = [f"{tmp_path}: a folder for each action", "  lying <- lying 1", "  no action <- (blank) 1, andere 1"]
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_folders_of_which_none_names_an_action_are_no_actions(tmp_path: Path) -> None:
+    write_tree(tmp_path, "andere/1.jpg")
+    with pytest.raises(DataError, match=r"no actions in 1 files\. Expected"):
+        read(tmp_path)
+
+
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
@@ -303,7 +397,7 @@ def test_what_holds_no_actions_is_refused_with_what_is_expected(tmp_path: Path) 
     with pytest.raises(DataError, match=r"no actions in 1 files. Expected a CSV or JSON table with the columns `image` and"):
         read(tmp_path)
     write(tmp_path, t_csv="picture,colour\na.jpg,red\n")
-    with pytest.raises(DataError, match=r"t.csv has no `action` \(image <- picture\)\. Expected"):
+    with pytest.raises(DataError, match=r"t.csv has no `action` \(image <- picture; not used: colour\)\. Expected"):
         read(tmp_path)
 
 

@@ -4,7 +4,8 @@ The set's layout is not public, so what is there decides; `read` prints how it w
     tables    CSV, or JSON: a list of objects, {image: object}, or COCO keypoints (AP-10K, Animal-Pose). An image and an action,
               and where present a species, a box and keypoints. A photo with several animals has several rows.
     folders   one for each action: `.../lying/.../<picture>`; a folder of a known species names that
-Columns go by many names (COLUMNS), actions by many words (WORDS). A photo whose rows name no action, or two, is a reject.
+Columns go by many names (COLUMNS), actions by many words (WORDS). A photo whose rows name no action, or two, is a reject;
+so is a row that has an animal again, its box and keypoints the same.
 Keypoints are `[x, y, visibility]` of each, in one list or a list of lists, or `{name: [x, y, visibility]}`. Visibility is
 COCO's: 2 seen, 1 hidden, 0 not there; without it all that are not at (0, 0) are seen. Names are those given, or those of
 COCO's categories; else keypoints are called 1, 2, 3 by their order.
@@ -51,7 +52,13 @@ COLUMNS = {
     "box": "bbox box boundingbox".split(),
     "keypoints": "keypoints keypoint skeleton skeletonkeypoints joints".split(),
 }
-_SIDES = (("xmin ymin xmax ymax".split(), True), ("x y width height".split(), False), ("x y w h".split(), False))
+_SIDES = (  # columns of one side each, and whether they are corners
+    ("xmin ymin xmax ymax".split(), True),
+    ("x y width height".split(), False),
+    ("x y w h".split(), False),
+    ("x1 y1 x2 y2".split(), True),
+    ("left top right bottom".split(), True),
+)
 _EXPECTED = (
     "Expected a CSV or JSON table with the columns `image` and `action` (lying, running, sitting, walking or standing), and "
     "where known `species`, `bbox` (x, y, width, height in px) and `keypoints`; or a folder for each action"
@@ -77,6 +84,7 @@ class _Row(NamedTuple):
     is_corners: bool  # x_min, y_min, x_max, y_max; else x, y, width, height
     size: tuple[object, object]  # width and height of the photo, as listed
     keypoints: tuple[_Keypoint, ...] | str = ()  # or what is wrong with them
+    why_nameless: str = "its image has no name"  # where `image` is blank
 
 
 def actions_of(written: str) -> set[str]:
@@ -100,7 +108,7 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
         else:
             print(f"{name}: {said}")
             rows += found
-    by_folder = not (annotations or rows) and any(map(_folder_action, files))
+    by_folder = not (annotations or rows) and any(actions_of(_folder_action(name)) for name in files)
     if not (rows or by_folder) or (annotations and lacking):
         raise DataError(f"{root}: {'; '.join(lacking) or f'no actions in {len(files)} files'}. {_EXPECTED}")
     for text in lacking:
@@ -150,7 +158,7 @@ def _raw(rows: list[_Row]) -> Raw:
         if image:
             by_image[image].append(row)
         else:
-            rejects.append(_reject(row.where, "", "no_file_name", "its image has no name"))
+            rejects.append(_reject(row.where, "", "no_file_name", row.why_nameless))
     for image, group in by_image.items():
         texts = ", ".join(dict.fromkeys(row.action.strip() or "(blank)" for row in group))
         actions = sorted({action for row in group for action in actions_of(row.action)})
@@ -164,7 +172,13 @@ def _raw(rows: list[_Row]) -> Raw:
         about: dict[str, object] = {"row": group[0].where, "sample_id": image, "file_name": image}
         one_species = species.pop() if len(species) == 1 else None
         pictures.append(about | {"width_px": width, "height_px": height, "species": one_species})
-        for animal, row in enumerate(group):
+        animals: dict[object, _Row] = {}
+        for row in group:
+            first = animals.setdefault(_identity(row), row)
+            if first is not row:
+                detail = f"the same box and keypoints as {first.where}"
+                rejects.append(_reject(row.where, image, "listed_twice", detail, "annotation"))
+        for animal, row in enumerate(animals.values()):
             x, y, w, h = _xywh(row)
             annotations.append(
                 {"row": row.where, "sample_id": image, "label": actions[0], "has_box": row.box is not None}
@@ -188,6 +202,14 @@ def _raw(rows: list[_Row]) -> Raw:
 
 def _reject(row: str, name: str, reason: str, detail: str, kind: str = "picture") -> dict[str, object]:
     return {"kind": kind, "row": row, "name": name, "reason": reason, "detail": detail}
+
+
+def _identity(row: _Row) -> object:
+    """What an animal has in common with no other of its photo; without a box or keypoints, where it is listed."""
+    box = _xywh(row)
+    if None in box and (not row.keypoints or isinstance(row.keypoints, str)):
+        return row.where
+    return row.action.strip().casefold(), row.species.strip().casefold(), box, row.keypoints
 
 
 def _xywh(row: _Row) -> tuple[float | None, ...]:
@@ -272,11 +294,11 @@ def _graded(rows: list[_Row]) -> list[_Row]:
 
 
 def _folder_action(name: str) -> str:
-    """The folder that is nearest to a picture and names an action; "" where none does."""
+    """The folder that is nearest to a picture and names an action; where none does, the nearest; "" where there is none."""
     path = PurePosixPath(name)
     if path.suffix.lower() not in PICTURE_ENDINGS:
         return ""
-    return next((part for part in reversed(path.parts[:-1]) if actions_of(part)), "")
+    return next((part for part in reversed(path.parts[:-1]) if actions_of(part)), path.parent.name)
 
 
 def _of_folder(name: str) -> _Row:
@@ -300,6 +322,8 @@ def _read_table(root: Path, name: str) -> tuple[list[_Row], str, list[str]]:
     sides, is_corners = _sides(keys) if "box" not in columns else ([], columns["box"] == _CORNERS)
     parts = [f"{column} <- {key}" for column, key in columns.items()] + ([f"box <- {', '.join(sides)}"] if sides else [])
     said = ", ".join(parts)
+    unused = [key for key in keys if key not in {*columns.values(), *sides, *_SIZE, _NAMES, _NAMELESS}]
+    said += f"; not used: {', '.join(unused)}" if said and unused else ""
     if missing := [f"`{column}`" for column in ("image", "action") if column not in columns]:
         return [], said or f"columns: {', '.join(keys) or 'none'}", missing
     rows = []
@@ -318,6 +342,7 @@ def _read_table(root: Path, name: str) -> tuple[list[_Row], str, list[str]]:
                 is_corners,
                 (record.get(_SIZE[0]), record.get(_SIZE[1])),
                 _keypoints(record.get(columns.get("keypoints", "")), record.get(_NAMES, ())),
+                *([record[_NAMELESS]] if _NAMELESS in record else []),
             )
         )
     return _graded(rows), said, []
@@ -326,6 +351,7 @@ def _read_table(root: Path, name: str) -> tuple[list[_Row], str, list[str]]:
 _CORNERS = "bbox of corners"  # Animal-Pose's own files have x_min, y_min, x_max, y_max
 _SIZE = ("image width", "image height")  # as COCO lists it; no CSV column is called so
 _NAMES = "names of keypoints"  # of COCO's category
+_NAMELESS = "why the image has no name"  # where COCO's is not listed
 
 
 def _plain(key: str) -> str:
@@ -351,6 +377,8 @@ def _columns(keys: Collection[str]) -> dict[str, str]:
 def _sides(keys: Collection[str]) -> tuple[list[str], bool]:
     """The four columns that give a box, and whether they are its corners; none where they are not all there."""
     for names, is_corners in _SIDES:
+        if "x1" in names and _find(keys, ["x3"]):  # keypoints, or a polygon
+            continue
         found = [key for name in names if (key := _find(keys, [name]))]
         if len(found) == len(names):
             return found, is_corners
@@ -406,6 +434,8 @@ def _coco(path: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, dict[s
         record |= {category: categories.get(str(annotation.get("category_id")))} if categories else {}
         record |= {_CORNERS if own_form else "bbox": annotation.get("bbox"), "keypoints": annotation.get("keypoints")}
         record |= {_NAMES: points.get(str(annotation.get("category_id")), ())}
+        if key not in images:
+            record[_NAMELESS] = f"image_id {annotation.get('image_id')!r} is not in `images`"
         yield f"annotations[{place}]", record | _action(annotation)
     for place, (key, entry) in enumerate(images.items()):
         if key not in seen:
