@@ -219,6 +219,11 @@ def _load(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:
         )
     fitting = {name: state[name] for name in own if name in state and name not in other_shape}
     network.load_state_dict(fitting, strict=False)
+    if f"{head}.weight" not in fitting:
+        # As drawn by its builder a new head may be sized for training from scratch: of timm's EfficientNets, with ImageNet's
+        # features, its first loss is 15 where that of a guess among 8 classes is 2.1 (docs/benchmarks.md).
+        for parameter in network.get_submodule(head).parameters():
+            nn.init.zeros_(parameter)
     return f"{origin}: {len(fitting)} of {len(own)} tensors"
 
 

@@ -67,10 +67,21 @@ def optimizers(trainer: lightning.Trainer, network: nn.Module, settings: FitSett
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """What is decayed, and biases, norms and other vectors, which are not, as timm's trainers have it."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
+    """What is decayed, and biases, norms, other vectors and a ViT's places, which are not, as timm's trainers have it."""
+    spared = undecayed(network)
+    decayed = [p for name, p in network.named_parameters() if p.ndim > 1 and name not in spared]
+    plain = [p for name, p in network.named_parameters() if p.ndim <= 1 or name in spared]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def undecayed(network: nn.Module) -> set[str]:
+    """The parameters that timm's networks name as not to be decayed, those of its parts too; of others none."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in network.named_modules()
+        if callable(named := getattr(module, "no_weight_decay", None))
+        for name in named()
+    }
 
 
 def whole_cycle(settings: FitSettings, total: int) -> Callable[[int], float]:
@@ -236,6 +247,8 @@ def fit(
         if isinstance(error, torch.OutOfMemoryError):
             half = max(1, settings.batch_size // 2)
             raise DataError(f"out of GPU memory at batch_size {settings.batch_size}: try batch_size={half} ({error})") from None
+        if isinstance(error, ValueError) and settings.batch_size == 1 and "more than 1 value per channel" in str(error):
+            raise DataError("batch_size 1: batch norm cannot train on one picture at a time: take 2 or more") from None
         if isinstance(error, CommonFault) and not trainer.is_global_zero:
             sys.exit(0)  # a failure here would have Lightning kill the first process before it has said what is wrong
         if isinstance(error, SystemExit) and trainer.interrupted:  # Lightning's end of Ctrl-C and SIGTERM

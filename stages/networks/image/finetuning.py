@@ -9,7 +9,7 @@ from torch import nn
 
 from stages.backbones import head_name
 from stages.files import DataError
-from stages.fit import optimizers, parameter_groups, scheduled, whole_cycle
+from stages.fit import optimizers, parameter_groups, scheduled, undecayed, whole_cycle
 from stages.networks.image.settings import FROZEN, LP_FT, ImageSettings
 
 
@@ -74,6 +74,6 @@ def _groups(network: nn.Module, settings: ImageSettings) -> list[dict[str, Any]]
     if settings.layer_decay == 1:
         return parameter_groups(network, settings.weight_decay)
     groups: list[dict[str, Any]] = timm.optim.param_groups_layer_decay(
-        network, settings.weight_decay, layer_decay=settings.layer_decay
+        network, settings.weight_decay, no_weight_decay_list=undecayed(network), layer_decay=settings.layer_decay
     )
     return groups
