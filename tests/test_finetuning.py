@@ -149,6 +149,17 @@ def test_decay_of_weights_leaves_vectors_out() -> None:
         assert flat == {group["weight_decay"] == 0}
 
 
+@pytest.mark.parametrize("layer_decay", [1.0, 0.9])
+def test_a_vits_places_are_not_decayed(layer_decay: float) -> None:
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    network = backbones.build("vit_base_patch16_224", options, 2)
+    settings = tiny.settings(architecture="vit_base_patch16_224", options=options, layer_decay=layer_decay)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    decay = {names[id(p)]: group["weight_decay"] for group in groups(settings, network) for p in group["params"]}
+    assert decay["pos_embed"] == decay["cls_token"] == decay["norm.bias"] == 0
+    assert decay["patch_embed.proj.weight"] == decay["head.weight"] == settings.weight_decay
+
+
 def test_a_network_that_does_not_tell_its_layers_apart_is_refused(tmp_path: Path) -> None:
     alexnet = {"architecture": "torchvision/alexnet", "options": {"width": 0.05}, "image_px": 64}
     with pytest.raises(DataError, match="layer_decay: torchvision/alexnet does not tell its layers apart; timm's networks do"):

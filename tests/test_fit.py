@@ -126,6 +126,14 @@ def test_the_curve_has_a_row_for_each_epoch_and_the_schedule_rises_and_falls(tmp
     assert facts["train_seconds"] > 0
 
 
+def test_one_picture_a_batch_is_refused_where_batch_norm_cannot_learn_from_it(tmp_path: Path) -> None:
+    def network() -> nn.Module:  # batch norm of what is no longer spread over a picture
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 2))
+
+    with pytest.raises(DataError, match="batch_size 1: batch norm cannot train on one picture at a time: take 2 or more"):
+        Run(tmp_path, batch_size=1)(network)
+
+
 def test_biases_and_norms_are_not_decayed(tmp_path: Path) -> None:
     network = build("test_resnet", {}, 2)
     module = Classifier(network, Normalise((0.5,) * 3, (0.2,) * 3), tiny.settings(), [])
