@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from stages import backbones
 from stages.files import DataError, sha256_file, write_manifest
-from stages.fit import Keeper
 from stages.inference import predict
 from stages.networks import Job, image
 from stages.networks.image import keypoints
@@ -172,19 +171,7 @@ def test_features_learn_where_keypoints_are(tmp_path: Path, monkeypatch: pytest.
 def test_fault_50_resumed_is_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]) -> None:
     changes = {"epochs": 4, **more}
     unbroken, whole = trained(tmp_path / "unbroken", **changes)
-    original = Keeper.on_train_epoch_end
-
-    def then_die(self: Keeper, trainer: Any, module: Any) -> None:
-        original(self, trainer, module)
-        if trainer.current_epoch == 1:
-            raise KeyError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "on_train_epoch_end", then_die)
-        with pytest.raises(KeyError):
-            trained(tmp_path / "broken", **changes)
-    torch.manual_seed(99)  # a new process draws on from elsewhere
-    again, result = trained(tmp_path / "broken", **changes)
+    again, result = tiny.killed_and_resumed(lambda: trained(tmp_path / "broken", **changes), monkeypatch)
     assert sha256_file(again.out / "weights.safetensors") == sha256_file(unbroken.out / "weights.safetensors")
     assert result.curve.equals(whole.curve)
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from stages import backbones
 from stages.files import DataError, sha256_file
-from stages.fit import Keeper
 from stages.networks import image
 from stages.networks.image import mixup, objective
 from stages.networks.image.mixup import Mix
@@ -213,18 +212,6 @@ def test_same_seed_same_file_and_another_than_without(tmp_path: Path) -> None:
 def test_fault_50_resumed_is_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]) -> None:
     changes = {"epochs": 4, "balance": "sampling", "layer_decay": 0.8, **more}
     unbroken, whole = trained(tmp_path / "unbroken", **changes)
-    original = Keeper.on_train_epoch_end
-
-    def then_die(self: Keeper, trainer: Any, module: Any) -> None:
-        original(self, trainer, module)
-        if trainer.current_epoch == 1:
-            raise KeyError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "on_train_epoch_end", then_die)
-        with pytest.raises(KeyError):
-            trained(tmp_path / "broken", **changes)
-    torch.manual_seed(99)  # a new process draws on from elsewhere
-    again, result = trained(tmp_path / "broken", **changes)
+    again, result = tiny.killed_and_resumed(lambda: trained(tmp_path / "broken", **changes), monkeypatch)
     assert again == unbroken
     assert result.curve.equals(whole.curve)

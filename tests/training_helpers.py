@@ -2,15 +2,18 @@
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from PIL import Image
 
 from stages.files import write_json, write_manifest
+from stages.fit import Keeper
 from stages.networks import Job
 from stages.networks.image.settings import ImageSettings
 from stages.samples import BOX_COLUMNS, BOXES, PARTS_CSV, check_tables
@@ -20,6 +23,25 @@ torch.set_num_threads(1)
 
 COLOURS = {"blue": (30, 60, 210), "red": (210, 40, 30)}
 WEIGHTS = Path(__file__).parent.parent.parent / "shared/weights"
+
+Done = TypeVar("Done")
+
+
+def killed_and_resumed(train: Callable[[], Done], monkeypatch: pytest.MonkeyPatch) -> Done:
+    """What `train` returns when it is called again, as by a new process, after it died behind its second epoch."""
+    original = Keeper.on_train_epoch_end
+
+    def then_die(self: Keeper, trainer: Any, module: Any) -> None:
+        original(self, trainer, module)
+        if trainer.current_epoch == 1:
+            raise KeyError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "on_train_epoch_end", then_die)
+        with pytest.raises(KeyError):
+            train()
+    torch.manual_seed(99)  # a new process draws on from elsewhere
+    return train()
 
 
 def png(rgb: np.ndarray) -> bytes:
