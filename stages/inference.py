@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stages import geometry
+from stages.clip_views import Clip
 from stages.files import DataError
 from stages.geometry import Boxes
 from stages.pictures import RGB, at_least_for, cut, read_picture
@@ -43,14 +44,17 @@ class Network:
     card: dict[str, Any]  # its model.json
     task: str  # of its outputs: CLASS, BOX or JOINTS
     classes: tuple[str, ...]  # of its outputs
-    module: nn.Module  # uint8 (B, h, w, 3) RGB -> what `finish` takes; in evaluation mode, on its device
+    module: nn.Module  # uint8 (B, h, w, 3) RGB, or (B, views, frames, h, w, 3) -> what `finish` takes; evaluating, on its device
     finish: Callable[
         [Any, float], list[Found]
     ]  # (that, floor) -> for each of B: probabilities, or boxes in px, the surest first
     view: Callable[[int, int], View]  # how a picture of a width and height in px is shown to it
     regions: Regions | None = None  # where it classifies what lies in a detector's boxes, not whole pictures
-    # Where it is shown what another stage made and stored, by its folder: sample_id -> uint8 (h, w, channels).
+    # Where it is shown what another stage made and stored, by its folder: sample_id -> uint8 (h, w, channels), or of a clip
+    # (views, frames, h, w, 3).
     stored: Callable[[Path], Callable[[str], NDArray[np.uint8]]] | None = None
+    clip: Clip | None = None  # where it is shown clips, not pictures: how
+    batch_size: int | None = None  # how many of what it is shown to hold at a time; None: as many as the caller says
     half: bool = False  # on a GPU in bfloat16
     floor: float = 0.0  # boxes less sure are not wanted; none that is surer depends on them
     # Where a figure shows what goes into its last layer: (pictures with their `part`, their root, seed) -> that figure's data,
@@ -162,16 +166,16 @@ def shown_regions(
 
 
 def shown(
-    network: Network, pictures: pd.DataFrame, root: Path, batch_size: int = BATCH_SIZE, needs: Path | None = None
+    network: Network, pictures: pd.DataFrame, root: Path, batch_size: int = BATCH_SIZE, stored: Path | None = None
 ) -> Iterator[Item]:
     """The pictures of a samples table, in its order, as `network` is shown them whole. For the rest see `predict`."""
-    if network.stored is not None and needs is None:
-        raise DataError("this model reads what the heatmaps stage stored, and no such folder was given")
-    stored = network.stored(needs) if network.stored is not None and needs is not None else None
+    if network.stored is not None and stored is None:
+        raise DataError("this model reads what another stage stored, heatmaps or clips, and no such folder was given")
+    read_stored = network.stored(stored) if network.stored is not None and stored is not None else None
 
     def read(row: Any) -> Item:
-        if stored is not None:
-            return Item(row.sample_id, stored(row.sample_id))
+        if read_stored is not None:
+            return Item(row.sample_id, read_stored(row.sample_id))
         view = network.view(row.width_px, row.height_px)
         rgb = view.show(read_picture(root / row.path, row.sha256, view.at_least_px))
         return Item(row.sample_id, rgb, view, row.width_px, row.height_px)
@@ -185,16 +189,17 @@ def predict(
     root: Path,
     batch_size: int = BATCH_SIZE,
     boxes: pd.DataFrame | None = None,
-    needs: Path | None = None,
+    stored: Path | None = None,
 ) -> pd.DataFrame:
     """A predictions table for a samples table, in its order. Raises LostPicture for one that changed since `clean`.
 
     `boxes` are a detector's predictions for the same pictures, which a network of regions wants: a class for each box that is
-    sure enough, its score the detector's times the classifier's. `needs` is the folder that a network of stored pictures wants.
+    sure enough, its score the detector's times the classifier's. `stored` is the folder that a network of stored pictures wants.
     """
     if network.regions is not None:
         return _classified_boxes(network, pictures, root, batch_size, boxes)
-    results = run(network, shown(network, pictures, root, batch_size, needs), batch_size)
+    batch_size = network.batch_size or batch_size
+    results = run(network, shown(network, pictures, root, batch_size, stored), batch_size)
     if network.task == CLASS:
         scores = np.array([found for _, found in results], dtype=np.float64).reshape(-1, len(network.classes))
         return class_rows(pd.DataFrame(scores, index=pictures["sample_id"].to_numpy(), columns=list(network.classes)))

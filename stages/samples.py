@@ -7,7 +7,8 @@
     source.json       where the pictures lie (`root`), the adapter, the licence
     counts.json       rows in, kept, rejected and why
 and where the source has keypoints of animals, keypoints.parquet, a row for each; where it is of people, people.parquet and
-joints.parquet (stages/people.py).
+joints.parquet (stages/people.py). Where its samples are clips, not pictures, videos.parquet has a row for each; what is said of
+their looks (size, phash, infrared) is of the frame in the middle.
 """
 
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from stages.people import HEAD_COLUMNS, JOINT_NAMES, KEY, OCCLUDED, VISIBLE, che
 EMPTY = "empty"  # the label of a picture with nothing in it
 TRAIN, VAL, TEST, SEEN, UNSEEN, UNUSED = "train", "val", "test", "seen", "unseen", "unused"  # parts of a split
 SCORED = (VAL, TEST, SEEN, UNSEEN)
+TEST5 = "test5"  # a half of test that is scored by itself too: in the column `also` of a version's list
 
 SAMPLES = pa.DataFrameSchema(
     {
@@ -76,6 +78,18 @@ KEYPOINTS = pa.DataFrameSchema(
     strict=True,
 )
 
+VIDEOS = pa.DataFrameSchema(
+    {
+        "sample_id": pa.Column(str, unique=True),
+        "frames": pa.Column(int, pa.Check.gt(1)),  # that can be decoded
+        "seconds": pa.Column(float, pa.Check.gt(0)),  # from the first frame to the end of the last
+        "frame_rate": pa.Column(float, pa.Check.gt(0)),  # on average, frames a second
+        "variable_rate": pa.Column(bool),  # its frames do not follow each other at one distance in time
+        "rotation_deg": pa.Column(int, pa.Check.isin([0, 90, 180, 270])),  # by which its file says that it is to be turned
+    },
+    strict=True,
+)
+
 PARTS_CSV, PICTURES = "parts.csv", "pictures"  # of a version of a split
 BOX_COLUMNS = ["x_min_px", "y_min_px", "x_max_px", "y_max_px"]
 
@@ -91,20 +105,35 @@ class Samples:
     people: pd.DataFrame = field(default_factory=lambda: no_people()[0])
     joints: pd.DataFrame = field(default_factory=lambda: no_people()[1])
     keypoints: pd.DataFrame = field(default_factory=lambda: no_keypoints())
+    videos: pd.DataFrame = field(default_factory=lambda: no_rows(VIDEOS))  # without a row where samples are pictures
+
+
+def no_rows(schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """A table of this form without a row."""
+    return pd.DataFrame({name: pd.Series(dtype=str(column.dtype)) for name, column in schema.columns.items()})
 
 
 def no_keypoints() -> pd.DataFrame:
     """The table without a row: what a data set without keypoints has."""
-    return pd.DataFrame({name: pd.Series(dtype=str(column.dtype)) for name, column in KEYPOINTS.columns.items()})
+    return no_rows(KEYPOINTS)
 
 
 def check_keypoints(keypoints: pd.DataFrame) -> pd.DataFrame:
     """The table with its columns checked and typed. Raises DataError that names the column, row and value."""
+    return _checked(KEYPOINTS, keypoints, "keypoints")
+
+
+def check_videos(videos: pd.DataFrame) -> pd.DataFrame:
+    """The table with its columns checked and typed. Raises DataError that names the column, row and value."""
+    return _checked(VIDEOS, videos, "videos")
+
+
+def _checked(schema: pa.DataFrameSchema, table: pd.DataFrame, name: str) -> pd.DataFrame:
     try:
-        return KEYPOINTS.validate(keypoints, lazy=True)
+        return schema.validate(table, lazy=True)
     except SchemaErrors as error:
         cases = error.failure_cases[["column", "check", "index", "failure_case"]].head(5)
-        raise DataError(f"the table of keypoints breaks its own rules:\n{cases.to_string(index=False)}") from None
+        raise DataError(f"the table of {name} breaks its own rules:\n{cases.to_string(index=False)}") from None
 
 
 def check_tables(pictures: pd.DataFrame, boxes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -124,7 +153,7 @@ def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]
     """One version of a split, `data/splits/<dataset>/<version>/`, with the pictures that it adds to train.
 
     Returns (samples, parts): the samples with the added ones, and a row for each: sample_id, part. The folder holds
-        parts.csv                       sample_id, part; every added picture is in train
+        parts.csv                       sample_id, part; every added picture is in train. Perhaps also, TEST5 or nothing
         samples.parquet, boxes.parquet  the added pictures, where there are any
         pictures/                       their files, where they are no copies of the source's
     Raises DataError where the lists and the samples disagree, and where what is added would teach what is scored.
@@ -244,4 +273,9 @@ def read_samples(folder: Path) -> Samples:
     for name, table in (("people", people), ("keypoints", keypoints)):
         if strangers := sorted(set(table["sample_id"]) - set(pictures["sample_id"])):
             raise DataError(f"{name} of pictures that are not in the samples table: {strangers[:5]}")
-    return Samples(pictures, boxes, Path(source["root"]), source["data"], people, joints, keypoints)
+    videos = no_rows(VIDEOS)
+    if (folder / "videos.parquet").is_file():
+        videos = check_videos(pd.read_parquet(folder / "videos.parquet"))
+        if other := sorted(set(pictures["sample_id"]) ^ set(videos["sample_id"])):
+            raise DataError(f"{folder}: not one row of videos for each sample, {other[0]} for example: run `dvc repro`")
+    return Samples(pictures, boxes, Path(source["root"]), source["data"], people, joints, keypoints, videos)

@@ -113,7 +113,8 @@ def main() -> None:
 
     def job(number: int, seed: int, out: Path) -> Job:
         state = work if number == 1 else work / f"seed-{number}"
-        return make_job(samples, parts, seed=seed, work=state, models=args.out.parent, needs=args.needs, out=out)
+        places = {"models": args.out.parent, "needs": args.needs, "tables": args.clean}
+        return make_job(samples, parts, seed=seed, work=state, out=out, **places)
 
     if int(os.environ.get("LOCAL_RANK", 0)):
         # Lightning runs this very command again for each further GPU: those train along, the first process writes.
@@ -121,10 +122,11 @@ def main() -> None:
             chosen.train(settings, job(*seeds[int(os.environ[NUMBER]) - 1], Path(scratch)))
         return
     boxes = pd.read_parquet(args.needs / TABLE) if (args.needs / TABLE).is_file() else None
+    stored = args.needs if samples.videos.empty else args.clean  # heatmaps of pictures; frames of clips
     pictures = of_part(samples, parts, *SCORED)
 
     def predicted(network: Network) -> pd.DataFrame:
-        predictions = predict(network, pictures, samples.root, boxes=boxes, needs=args.needs)
+        predictions = predict(network, pictures, samples.root, boxes=boxes, stored=stored)
         return check_predictions(predictions, pictures["sample_id"])
 
     further = []

@@ -73,7 +73,7 @@ def test_activities_have_the_probabilities_that_predict_gives(jobs: dict[str, Jo
     session = opened(folder / "exported/act.onnx")
     stored = Stored(job.needs, "rgb_heatmap")
     [found] = session.run(["probabilities"], {"pictures": np.stack([stored(name) for name in job.val["sample_id"]])})
-    table = predict(trained.load(folder / "models/act"), job.val, job.root, needs=job.needs)
+    table = predict(trained.load(folder / "models/act"), job.val, job.root, stored=job.needs)
     expected = table.pivot(index="sample_id", columns="label", values="score").loc[job.val["sample_id"], ["blue", "red"]]
     assert found == pytest.approx(expected.to_numpy(), abs=1e-3)
 

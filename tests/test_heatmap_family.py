@@ -256,7 +256,7 @@ def test_it_learns_from_what_it_is_shown(tmp_path: Path, told_by: str, inputs: s
     folder, result = trained(the_job, chosen)
     assert result.curve["val_accuracy"].max() > 0.9
 
-    predictions = predict(heatmap.load(folder), the_job.val, the_job.root, 5, needs=the_job.needs)
+    predictions = predict(heatmap.load(folder), the_job.val, the_job.root, 5, stored=the_job.needs)
     wide = predictions.pivot(index="sample_id", columns="label", values="score").loc[the_job.val["sample_id"]]
     right = wide.to_numpy()[np.arange(16), [LABELS.index(label) for label in the_job.val["label"]]]
     assert -np.log(right).mean() == pytest.approx(result.curve["val_loss"].min(), rel=1e-3, abs=1e-6)
@@ -285,7 +285,7 @@ def test_it_cannot_see_what_it_is_not_shown(tmp_path: Path, inputs: str, blind_t
     folders = [trained(which, chosen)[0] for which in (the_job, again)]
     assert sha256_file(folders[0] / "weights.safetensors") == sha256_file(folders[1] / "weights.safetensors")
     network = heatmap.load(folders[0])
-    one, two = (predict(network, the_job.val, the_job.root, needs=which.needs)["score"].tolist() for which in (the_job, again))
+    one, two = (predict(network, the_job.val, the_job.root, stored=which.needs)["score"].tolist() for which in (the_job, again))
     assert one == two
     assert len(set(one)) > 2, "it answers not the same for every picture"
 
@@ -405,10 +405,10 @@ def test_a_model_says_all_that_is_needed_to_use_it(model: tuple[Path, Job, Any])
 def test_predictions_are_complete_and_do_not_depend_on_batch_or_order(model: tuple[Path, Job, Any]) -> None:
     folder, the_job, _ = model
     network = heatmap.load(folder)
-    whole = check_predictions(predict(network, the_job.val, the_job.root, needs=the_job.needs), the_job.val["sample_id"])
+    whole = check_predictions(predict(network, the_job.val, the_job.root, stored=the_job.needs), the_job.val["sample_id"])
     assert whole["label"].tolist() == ["blue", "red"] * 16
     assert whole.groupby("sample_id")["score"].sum().to_numpy() == pytest.approx(np.ones(16), abs=1e-6)
-    again = predict(network, the_job.val.iloc[::-1], the_job.root, 3, needs=the_job.needs)
+    again = predict(network, the_job.val.iloc[::-1], the_job.root, 3, stored=the_job.needs)
     key = ["sample_id", "label"]
     assert (again.set_index(key)["score"].loc[[*zip(*(whole[k] for k in key), strict=True)]].to_numpy() ==
             pytest.approx(whole["score"].to_numpy(), abs=1e-5))  # fmt: skip

@@ -180,7 +180,7 @@ def test_a_network_of_stored_pictures_is_shown_what_the_folder_holds_and_no_file
         return [np.array([mean / 200, 1 - mean / 200]) for mean in means.tolist()]
 
     used = Network({}, CLASS, ("first", "second"), Means(), finish, lambda _w, _h: squeezed(8), stored=stored)
-    found = predict(used, pictures, tmp_path / "pictures", batch_size=2, needs=tmp_path / "heatmaps")
+    found = predict(used, pictures, tmp_path / "pictures", batch_size=2, stored=tmp_path / "heatmaps")
     assert asked == [tmp_path / "heatmaps"], "opened once"
     check_predictions(found, pictures["sample_id"])
     first = found[found["label"] == "first"]

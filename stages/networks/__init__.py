@@ -40,6 +40,7 @@ class Job:
     people: pd.DataFrame = field(default_factory=lambda: no_people()[0])  # of both, where the data set is of people
     joints: pd.DataFrame = field(default_factory=lambda: no_people()[1])
     keypoints: pd.DataFrame = field(default_factory=no_keypoints)  # of both, where the source has them
+    tables: Path = Path()  # where the samples' tables lie, and with them the stored frames of clips
 
 
 @dataclass(frozen=True)
