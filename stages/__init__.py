@@ -68,8 +68,12 @@ What they share
     seeds.py        several trainings of one model, and how far their figures lie apart
     box_scores.py   metrics of boxes
     pose_scores.py  metrics of joints
+    box_figures.py, pose_figures.py, clip_figures.py   what evaluate measures of boxes, of joints, of clips, part by part
+    claims.py       what compare says of models of clips: mAP, choices between two actions, claims
+    page.py         what the pages of data sets share in code, as page.html in their templates
     people_report.py  the page of a data set of people (people_report.html is its template)
     plain_report.py   the page of a data set without locations (plain_report.html is its template)
+    clips_report.py   the page of a data set of clips (clips_report.html is its template)
     calibration.py  how sure against how often right
     screening.py    which of the pictures that were made are fit to train on
     generators/     what makes pictures to order: stable_diffusion, renderer

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from stages.files import DataError, new_file
+from stages.film import film_strip
 from stages.geometry import rescale
 from stages.heatmaps import HeatmapSettings, chosen_heatmap
 from stages.inference import read_ahead
@@ -24,6 +25,7 @@ from stages.results import ANIMAL, JOINT_FLOOR, PERSON, VEHICLE, Box, Result, Ru
 from stages.samples import EMPTY
 from stages.separate import require_apart
 from stages.summary import printable
+from stages.windows import pictures
 
 LONGER_PX, LEAST_PX = 1920, 640  # the longer side of a copy: larger pictures shrink, smaller ones grow
 QUALITY = 90
@@ -33,6 +35,8 @@ COLOURS = {ANIMAL: "#E69F00", PERSON: "#56B4E9", VEHICLE: "#CC79A7", EMPTY: "#DD
 SIDES = {"r": "#E69F00", "l": "#56B4E9"}  # of joints and bones, the person's own right and left; others lie in the middle
 MIDDLE = "#FFFFFF"
 GLOW = (240, 228, 66)  # of the heatmap, the yellow of the same palette
+_IN_A_ROW, _ROWS = 12, 20  # windows of a film strip, and rows
+_FILM_PX = 120  # the shorter side of its frames
 _MARK = "annotated.txt"  # in the folder: whose copies these are
 _SAID = 10  # pictures that could not be drawn, by name; what is more is counted
 
@@ -44,7 +48,8 @@ def draw(results: Iterable[Result], run: Run, folder: Path, frame: Callable[[Pat
     longer side 1,920 px at most and 640 px at least, without EXIF, so without a place. It shows the boxes from the run's
     threshold on, with the skeletons of people; where there are none, and of a model of whole pictures, a caption with the
     answer. Where that is told by a heatmap of joints, the heatmap glows in yellow. A video is shown by the frame of its surest
-    box, or the first that was looked at: `frame(path, number)` -> RGB (h, w, 3), which raises UnreadablePicture or OSError.
+    box, or the first that was looked at: `frame(path, number)` -> RGB (h, w, 3), which raises UnreadablePicture or OSError; one
+    that was looked at in windows by a film strip of them.
 
     A file that cannot be read any more is said on stderr and passed over. What an earlier run drew is drawn again, as its
     threshold may have been another. Raises DataError where `folder` lies within the run's files, or holds something else.
@@ -54,7 +59,10 @@ def draw(results: Iterable[Result], run: Run, folder: Path, frame: Callable[[Pat
     def copy(job: tuple[Result, str]) -> str | None:
         result, name = job
         try:
-            picture = annotated(_rgb(result, run.root, frame), result, run.threshold, run.heatmaps)
+            if result.moments:
+                picture = filmed(result, run.root)
+            else:
+                picture = annotated(_rgb(result, run.root, frame), result, run.threshold, run.heatmaps)
             with new_file(folder / name) as temporary:
                 picture.save(temporary, "JPEG", quality=QUALITY)
             return None
@@ -91,6 +99,30 @@ def annotated(rgb: RGB, result: Result, threshold: float, heatmaps: HeatmapSetti
     if captioned:
         text.write(pen, 0, 0, image.width, COLOURS[result.kind_of(result.label or EMPTY)])
     return image
+
+
+def filmed(result: Result, root: Path) -> Image.Image:
+    """A film strip of a video: the frame on which each window begins, with its time, action and confidence, in rows.
+
+    Of more windows than have room every second is shown, or every third, and so on. Raises UnreadablePicture or OSError.
+    """
+    step = math.ceil(len(result.moments) / (_IN_A_ROW * _ROWS))
+    shown = list(zip(result.frames, result.moments, strict=True))[::step]
+    height_px = max(_FILM_PX, math.ceil(_FILM_PX * result.height_px / result.width_px))
+    size = max(1, round(height_px * result.width_px / result.height_px)), height_px
+    frames = [resize(rgb, *size) for rgb in pictures(root / result.path, [number for number, _ in shown])]
+    captions = [f"{moment.start_s:.1f} s  {printable(moment.label)} {moment.confidence:.2f}" for _, moment in shown]
+    name = printable(f"{result.path}: {result.label or EMPTY}")
+    title = f"{name} {result.confidence:.2f}" + (f", every {step}. window" if step > 1 else "")
+    rows = [
+        film_strip(
+            np.stack(frames[place : place + _IN_A_ROW]), height_px, captions[place : place + _IN_A_ROW], title * (not place)
+        )
+        for place in range(0, len(frames), _IN_A_ROW)
+    ]
+    widest = max(row.shape[1] for row in rows)
+    white = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return Image.fromarray(np.concatenate(white))
 
 
 def _line_px(image: Image.Image) -> int:

@@ -38,9 +38,9 @@ def choose(predictions: pd.DataFrame, pictures: pd.DataFrame) -> dict[str, float
     predictions = check_predictions(predictions[predictions["sample_id"].isin(val["sample_id"])], val["sample_id"])
     actual = val.set_index("sample_id")["label"]
     if task_of(predictions) == CLASS:
-        wide = _wide(predictions).loc[actual.index]
-        targets = actual.map({label: place for place, label in enumerate(wide.columns)}).fillna(-1).to_numpy(dtype=np.int64)
-        return {"temperature": calibration.temperature(wide.to_numpy(dtype=float), targets)}
+        scores = wide(predictions).loc[actual.index]
+        targets = actual.map({label: place for place, label in enumerate(scores.columns)}).fillna(-1).to_numpy(dtype=np.int64)
+        return {"temperature": calibration.temperature(scores.to_numpy(dtype=float), targets)}
     threshold = box_scores.best_image_threshold(predictions, actual)
     rows = box_scores.image_answers(predictions, threshold)
     right = (rows["predicted"] == rows["sample_id"].map(actual)).to_numpy()
@@ -79,9 +79,9 @@ def named(predictions: pd.DataFrame, sequence: pd.Series, chosen: dict[str, floa
     probabilities, or by the surest box of all of them.
     """
     if task_of(predictions) == CLASS:
-        wide = _wide(predictions).loc[sequence.index]
-        scores = wide.to_numpy(dtype=float)
-        sure = pd.DataFrame(calibration.calibrated(scores, chosen["temperature"]), wide.index, wide.columns)
+        of_classes = wide(predictions).loc[sequence.index]
+        scores = of_classes.to_numpy(dtype=float)
+        sure = pd.DataFrame(calibration.calibrated(scores, chosen["temperature"]), of_classes.index, of_classes.columns)
         merged = sure.groupby(sequence.to_numpy()).mean()
         # A picture's own score is the network's; that of a sequence is calibrated before it is averaged.
         return _best(scores, sure), _best(merged.to_numpy(), merged)
@@ -96,7 +96,8 @@ def named(predictions: pd.DataFrame, sequence: pd.Series, chosen: dict[str, floa
     return pictures, sequences
 
 
-def _wide(predictions: pd.DataFrame) -> pd.DataFrame:
+def wide(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Scores by sample_id, a column for each class, of predictions of the task `class`."""
     return predictions.pivot(index="sample_id", columns="label", values="score")
 
 

@@ -116,26 +116,43 @@ def initialise(
     if kind == "scratch":
         return "scratch"
     if kind == "imagenet":
-        return _load(network, *_published(architecture, options, value))
-    if kind == "model":
-        folder = models / value
-        if not folder.is_dir():
-            there = sorted(path.name for path in models.glob("*") if path.is_dir())
-            raise DataError(
-                f"init: {init}: no trained model there. Trained: {', '.join(there) or 'none'}. "
-                f"Run `dvc repro train@{value}` first"
-            )
-        return _load_folder(network, folder, init)
-    if kind == "pretrained":
+        return copy_in(network, *_published(architecture, options, value))
+    if kind == "file":
+        return copy_in(network, *of_file(value))
+    return copy_in(network, *of_folder(*starting_folder(init, models, pretrained)))
+
+
+def starting_folder(init: str, models: Path, pretrained: Path) -> tuple[Path, str]:
+    """The folder of `model:<name>` or `pretrained`, and which it is, in words."""
+    if init == "pretrained":
         if not pretrained.is_dir():
             raise DataError(f"init: pretrained: {pretrained} is no pretraining's folder. Name one by the entry's `needs`")
-        return _load_folder(network, pretrained, f"{init} {pretrained.name}")
+        return pretrained, f"{init} {pretrained.name}"
+    name = init.partition(":")[2]
+    folder = models / name
+    if not folder.is_dir():
+        there = sorted(path.name for path in models.glob("*") if path.is_dir())
+        raise DataError(
+            f"init: {init}: no trained model there. Trained: {', '.join(there) or 'none'}. Run `dvc repro train@{name}` first"
+        )
+    return folder, init
+
+
+def of_folder(folder: Path, origin: str) -> tuple[dict[str, Tensor], str]:
+    """The weights that a training left in a folder, and which they are, in words."""
+    require_manifest(folder)
+    path = folder / "weights.safetensors"
+    return read_weights(path), f"{origin}, sha256 {sha256_file(path)}"
+
+
+def of_file(value: str) -> tuple[dict[str, Tensor], str]:
+    """The weights of `<path>` or `<path>#sha256=<hash>`, and which they are, in words."""
     place, _, expected = value.partition(_SHA256)
     path = Path(place)
     state, found = read_weights(path), sha256_file(path)
     if _SHA256 in value and found != expected:
         raise DataError(f"init: {path}: its sha256 is {found}, not {expected}: fetch it again, or mend `init`")
-    return _load(network, state, f"file {path.name}, sha256 {found}")
+    return state, f"file {path.name}, sha256 {found}"
 
 
 def _published(architecture: str, options: dict[str, Any], revision: str) -> tuple[dict[str, Tensor], str]:
@@ -190,7 +207,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # safetensors, pickle and zip faults share no base
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: refused: damaged, or more than plain tensors ({cause})") from None
-    for wrapper in ("state_dict", "model"):
+    for wrapper in ("state_dict", "model", "model_state"):  # the last is pytorchvideo's
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -198,13 +215,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _load_folder(network: nn.Module, folder: Path, origin: str) -> str:
-    require_manifest(folder)
-    path = folder / "weights.safetensors"
-    return _load(network, read_weights(path), f"{origin}, sha256 {sha256_file(path)}")
+def copy_in(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:
+    """Load in place all tensors but those of a head of other classes, and say in words what was loaded.
 
-
-def _load(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:
+    Raises DataError where another tensor is absent or of other shape.
+    """
     own = network.state_dict()
     head = head_name(network)
     other_shape = [name for name in own if name in state and state[name].shape != own[name].shape]

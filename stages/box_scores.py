@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
 
 from stages import geometry
@@ -46,6 +45,8 @@ def mean_average_precision(found: pd.DataFrame, true: pd.DataFrame, classes: lis
     _check_labels(found, true, classes)
     if true.empty:
         raise DataError("mAP of pictures without one true box: leave this part of the split out, or give it boxes")
+    from faster_coco_eval import COCOeval_faster  # a third of a second, of no use where nothing has boxes
+
     boxes = surest(found)
     pictures = sorted({*boxes["sample_id"], *true["sample_id"]})
     n = true["label"].value_counts().reindex(classes, fill_value=0)
@@ -65,8 +66,10 @@ def mean_average_precision(found: pd.DataFrame, true: pd.DataFrame, classes: lis
     return {"map50": float(ap["ap50"].mean()), "map50_95": float(ap["ap50_95"].mean()), "classes": table}
 
 
-def _coco(boxes: pd.DataFrame, pictures: list[str], classes: list[str]) -> COCO:
+def _coco(boxes: pd.DataFrame, pictures: list[str], classes: list[str]) -> Any:
     """The boxes of these classes as a COCO data set; pictures and classes are numbered in their order."""
+    from faster_coco_eval import COCO
+
     boxes = boxes[boxes["label"].isin(classes)]
     columns = {
         "id": np.arange(len(boxes)) + 1,  # 0 stands for "no match"

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from stages import generators
 from stages.bboxes import BoxesSettings
 from stages.clean import CleanSettings
+from stages.clips import ClipsSettings
 from stages.command import run
 from stages.compare import CompareSettings
 from stages.download import DownloadSettings
@@ -36,7 +37,8 @@ NOTHING_ELSE = "data/params.checked.json"  # what a model needs that builds on n
 class DatasetEntry(Record):
     """What an entry of `datasets` holds beside its profiles."""
 
-    tables: str  # what is split and trained on: data/clean/<dataset>, or data/boxes/<dataset> where boxes come from joints
+    cut: str  # what is split: data/clean/<dataset>, or data/boxes/<dataset> where boxes come from joints
+    tables: str  # what is trained on: the same, or data/clips/<dataset> where samples are clips
     shows: str  # what its page shows beside answers: data/heatmaps/<dataset>, data/synthetic/<dataset>, or NOTHING_ELSE
 
 
@@ -76,6 +78,10 @@ class BoxesEntry(Record):
     """What an entry of `bboxes` holds beside its profiles: nothing."""
 
 
+class ClipsEntry(Record):
+    """What an entry of `clips` holds beside its profiles: nothing."""
+
+
 class HeatmapsEntry(Record):
     """What an entry of `heatmaps` holds beside its profiles."""
 
@@ -87,7 +93,7 @@ class HeatmapsEntry(Record):
 
 def check_all(params: dict[str, Any]) -> int:
     """Check the whole file: every section of every profile. Returns how many; raises DataError for the first fault."""
-    known = "profile, seed, datasets, evaluate, compare, pretrained, harder, synthetic, bboxes, heatmaps, models"
+    known = "profile, seed, datasets, evaluate, compare, pretrained, harder, synthetic, bboxes, heatmaps, clips, models"
     if strangers := sorted(set(params) - set(known.split(", "))):
         raise DataError(f"params.yaml: unknown key `{strangers[0]}`. Allowed: {known}")
     if params.get("profile") not in PROFILES:
@@ -105,6 +111,7 @@ def check_all(params: dict[str, Any]) -> int:
         _require_profiles(f"datasets.{name}", profiles)
         rest = {key: value for key, value in profiles.items() if key not in PROFILES}
         about = section(f"datasets.{name}", DatasetEntry, {"datasets": {name: rest}})
+        _require_one_of(f"datasets.{name}.cut", about.cut, _cut(name, params))
         _require_one_of(f"datasets.{name}.tables", about.tables, _tables(name, params))
         made = [f"data/{kind}/{name}" for kind in ("heatmaps", "synthetic") if name in params.get(kind, {})]
         _require_one_of(f"datasets.{name}.shows", about.shows, made or [NOTHING_ELSE])
@@ -122,6 +129,7 @@ def check_all(params: dict[str, Any]) -> int:
         ("synthetic", SyntheticEntry, _check_synthetic),
         ("bboxes", BoxesEntry, _check_bboxes),
         ("heatmaps", HeatmapsEntry, _check_heatmaps),
+        ("clips", ClipsEntry, _check_clips),
         ("models", Entry, _check_model),
     )
     for kind, of_entry, check in kinds:
@@ -188,8 +196,18 @@ def _check_synthetic(name: str, entry: SyntheticEntry, params: dict[str, Any]) -
             section(f"synthetic.{name}.{profile}.using", generators.find(settings.generator).SETTINGS, params)
 
 
-def _tables(dataset: str, params: dict[str, Any]) -> list[str]:
+def _cut(dataset: str, params: dict[str, Any]) -> list[str]:
     return [f"data/boxes/{dataset}"] if dataset in params.get("bboxes", {}) else [f"data/clean/{dataset}"]
+
+
+def _tables(dataset: str, params: dict[str, Any]) -> list[str]:
+    return [f"data/clips/{dataset}"] if dataset in params.get("clips", {}) else _cut(dataset, params)
+
+
+def _check_clips(name: str, _entry: ClipsEntry, params: dict[str, Any]) -> None:
+    _require_one_of(f"clips.{name}", name, list(params["datasets"]))
+    for profile in PROFILES:
+        section(f"clips.{name}.{profile}", ClipsSettings, params)
 
 
 def _check_bboxes(name: str, _entry: BoxesEntry, params: dict[str, Any]) -> None:
@@ -231,6 +249,11 @@ def _check_model(name: str, entry: Entry, params: dict[str, Any]) -> None:
             raise DataError(
                 f"params.yaml: models.{name}.{profile}: `boxes: needs` classifies a detector's boxes, and needs is "
                 f"{entry.needs}: name data/predictions/{entry.dataset}/<detector>, or set boxes to megadetector:<path>"
+            )
+        if hasattr(settings, "rate") != (entry.dataset in params.get("clips", {})):
+            raise DataError(
+                f"params.yaml: models.{name}: family slowfast is shown clips, the others pictures, and {entry.dataset} is "
+                f"{'none' if hasattr(settings, 'rate') else 'a data set'} of clips: choose another family"
             )
         if hasattr(settings, "inputs") and not of_heatmaps:
             raise DataError(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stages import backbones, cost
 from stages.files import DataError
-from stages.fit import FitSettings, optimizers, require_finite
+from stages.fit import FitSettings, LoopSettings, optimizers, require_finite
 from stages.inference import Network, device
 from stages.loading import LoadSettings, Pictures, Points
 from stages.networks import Job, Trained, read_card
@@ -61,9 +61,12 @@ class Classifier(lightning.LightningModule):
     `normalise` makes of such pictures what `network` takes.
     """
 
-    def __init__(self, network: nn.Module, normalise: nn.Module, settings: FitSettings, ids: list[str]) -> None:
+    memory_format = torch.channels_last
+    settings: Any  # LoopSettings and what `configure_optimizers` asks
+
+    def __init__(self, network: nn.Module, normalise: nn.Module, settings: LoopSettings, ids: list[str]) -> None:
         super().__init__()
-        self.network, self.normalise = network.to(memory_format=torch.channels_last), normalise
+        self.network, self.normalise = network.to(memory_format=self.memory_format), normalise
         self.settings, self.ids = settings, ids
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -5,22 +5,25 @@
 Every picture is decoded once, in parallel, to find half files and to hash it. Rows in = kept + rejected (+ merged pictures,
 + annotations replaced by hand labels), asserted and written to `counts.json`. A bad row is never a stop; too many of them are.
 Where the source is one of people, their joints are repaired by the document's rules (stages/joints.py), each counted; keypoints
-of animals that lie in no place of their picture are refused.
+of animals that lie in no place of their picture are refused. Where samples are clips, each is decoded to its end
+(stages/clean_videos.py), those alone whose class is wanted.
 """
 
 import argparse
 import os
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm.contrib.concurrent import process_map
 
 from stages import geometry
+from stages.clean_videos import InspectedVideo, clip_files, count_videos, look_at, videos_of
 from stages.command import run
 from stages.datasets import PICTURE_ENDINGS, REJECT_COLUMNS, Raw, adapter
 from stages.files import DataError, new_folder, sha256_bytes, write_json
@@ -28,7 +31,18 @@ from stages.joints import REPAIRS, JointSettings, has_place, repaired
 from stages.labels import read_labels, relabelled
 from stages.people import JOINT_NAMES, JOINTS, PEOPLE, check_people, no_people
 from stages.pictures import MAX_PIXELS, Inspected, UnreadablePicture, inspect
-from stages.samples import BOX_COLUMNS, EMPTY, KEYPOINTS, SAMPLES, check_keypoints, check_tables, no_keypoints
+from stages.samples import (
+    BOX_COLUMNS,
+    EMPTY,
+    KEYPOINTS,
+    SAMPLES,
+    VIDEOS,
+    check_keypoints,
+    check_tables,
+    check_videos,
+    no_keypoints,
+    no_rows,
+)
 from stages.settings import Record, read_params, section
 from stages.sources import finder, open_source, unchanged
 
@@ -36,6 +50,7 @@ from stages.sources import finder, open_source, unchanged
 class CleanSettings(Record):
     annotations: tuple[str, ...] = ()  # the source's lists to read, in order; none: every list there is
     drop_labels: tuple[str, ...] = ()  # classes to leave out, `car` for one
+    keep_labels: tuple[str, ...] = ()  # the only classes to keep; none: all
     max_bad_share: float = Field(0.05, ge=0, le=1)  # of picture rows refused for a fault; above it the stage fails
     scale_tolerance: float = Field(0.02, gt=0)  # by how much width and height may disagree on actual / listed size
     max_pixels: int = Field(MAX_PIXELS, gt=0)  # larger pictures are refused before they are decoded
@@ -43,10 +58,16 @@ class CleanSettings(Record):
     exclude: str | None = None  # a committed CSV of what to leave out: `picture` (its name or sha256), `reason`
     joints: JointSettings = JointSettings()  # where the source is one of people
 
+    @model_validator(mode="after")
+    def _kept_or_dropped(self) -> Self:
+        if both := sorted(set(self.drop_labels) & set(self.keep_labels)):
+            raise ValueError(f"{', '.join(both)} is both in keep_labels and in drop_labels: take it out of one")
+        return self
+
 
 class Cleaned(NamedTuple):
-    """What `clean` makes of a source; `people` and `joints` are empty where it is not one of people, `keypoints` where it has
-    none.
+    """What `clean` makes of a source; `people` and `joints` are empty where it is not one of people, `keypoints` and `videos`
+    where it has none.
     """
 
     samples: pd.DataFrame
@@ -56,10 +77,11 @@ class Cleaned(NamedTuple):
     people: pd.DataFrame
     joints: pd.DataFrame
     keypoints: pd.DataFrame
+    videos: pd.DataFrame
 
 
 # Reasons that are the user's choice or concern no picture row; they do not count towards `max_bad_share`.
-_NO_FAULT = {"dropped_label", "unlisted_file", "excluded"}
+_NO_FAULT = {"dropped_label", "unlisted_file", "excluded", "several_actions", "several_animals", "several_animals_in_text"}
 _NO_CATEGORY, _NO_ANNOTATION = "no_category", "no_annotation"  # of people: MPII's own test pictures have neither, by design
 _NO_CATEGORY_DETAIL = "the source names no category for it"
 _DATE = (
@@ -79,12 +101,23 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
     """Tables of a source -> its samples and what belongs to them. Raises DataError when nothing is left or too much is bad."""
     pictures = raw.pictures.copy()
     rejects = [raw.rejects]
+    if raw.videos:
+        files = clip_files(files)
+        pictures = wanted_clips(raw, settings, rejects)
+    else:
+        _require_labels(raw, settings.keep_labels)
     if raw.people is not None:  # before a file is opened: rules 1 and 2 find nothing in them
         pictures = _without_joints(pictures, raw, rejects)
     pictures["path"], missing = _find_files(pictures["file_name"], files)
     pictures = _reject(pictures, missing, "picture", "file_missing", "no file of this name in the source, or several", rejects)
 
-    pictures = _inspect_all(pictures, root, files, settings.max_pixels, workers, rejects)
+    jobs = [(path, files[path][1]) for path in pictures["path"]]
+    if raw.videos:
+        see = partial(look_at, root=root, max_pixels=settings.max_pixels)
+        pictures = _inspect_all(pictures, jobs, see, InspectedVideo, workers, rejects)
+    else:
+        look = partial(_inspect_one, root=root, max_pixels=settings.max_pixels)
+        pictures = _inspect_all(pictures, jobs, look, Inspected, workers, rejects)
     if settings.exclude is not None:
         pictures = _excluded(pictures, files, Path(settings.exclude), rejects)
     pictures, scales = _scales(pictures, settings.scale_tolerance, rejects)
@@ -101,8 +134,7 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
     if settings.require_box and _has_place(raw.annotations).any():
         boxless = ~pictures["sample_id"].isin(boxes["sample_id"])
         pictures = _reject(pictures, boxless, "picture", "no_animal", "no usable box, where others have one", rejects)
-    dropped = pictures["label"].isin(settings.drop_labels)
-    pictures = _reject(pictures, dropped, "picture", "dropped_label", "in `drop_labels`", rejects)
+    pictures = _wanted(pictures, settings, rejects)
     pictures = _one_of_each(pictures, raw.by_hand, rejects)
     annotations = _of_kept(annotations.drop(index=refused), pictures, rejects)
     boxes = boxes[boxes.index.isin(annotations.index)]
@@ -119,12 +151,43 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
         counts |= _count_people(raw, people, joints, rejected)
     if raw.keypoints is not None:
         counts |= _count_keypoints(raw, pictures, keypoints, rejected)
+    videos = videos_of(pictures) if raw.videos else no_rows(VIDEOS)
+    if raw.videos:
+        counts |= count_videos(videos)
     _judge(counts, settings.max_bad_share)
     samples = _typed(pictures)[list(SAMPLES.columns)].sort_values("sample_id", ignore_index=True)
     boxes = boxes[["sample_id", "label", *BOX_COLUMNS]].sort_values(["sample_id", *BOX_COLUMNS], ignore_index=True)
     boxes = boxes.astype({"sample_id": str, "label": str})  # which a source without annotations leaves open
     tables = check_tables(samples, boxes)
-    return Cleaned(*tables, rejected, counts, *check_people(people, joints), check_keypoints(keypoints))
+    people, joints = check_people(people, joints)
+    return Cleaned(*tables, rejected, counts, people, joints, check_keypoints(keypoints), check_videos(videos))
+
+
+def _require_labels(raw: Raw, wanted: tuple[str, ...]) -> None:
+    there = sorted(set(raw.annotations["label"].dropna()))
+    if strangers := [label for label in wanted if label not in there]:
+        raise DataError(
+            f"clean.keep_labels: the source has no class {', '.join(strangers)}. There is: {', '.join(there) or 'none'}"
+        )
+
+
+def wanted_clips(raw: Raw, settings: CleanSettings, rejects: list[pd.DataFrame]) -> pd.DataFrame:
+    """The clips of the classes that are asked for, each with its label; adds the others to `rejects`.
+
+    Before a file is opened: no box and no frame has a say in a clip's class, and decoding takes its time.
+    """
+    _require_labels(raw, settings.keep_labels)
+    named = raw.annotations.drop_duplicates("sample_id").set_index("sample_id")["label"]
+    return _wanted(raw.pictures.assign(label=raw.pictures["sample_id"].map(named)), settings, rejects)
+
+
+def _wanted(pictures: pd.DataFrame, settings: CleanSettings, rejects: list[pd.DataFrame]) -> pd.DataFrame:
+    dropped = pictures["label"].isin(settings.drop_labels)
+    pictures = _reject(pictures, dropped, "picture", "dropped_label", "in `drop_labels`", rejects)
+    if not settings.keep_labels:
+        return pictures
+    others = pictures["label"].notna() & ~pictures["label"].isin(settings.keep_labels)
+    return _reject(pictures, others, "picture", "dropped_label", "not in `keep_labels`", rejects)
 
 
 def _find_files(names: pd.Series, files: dict[str, tuple[int, str | None]]) -> tuple[pd.Series, pd.Series]:
@@ -152,14 +215,13 @@ def _inspect_one(job: tuple[str, str | None], root: Path, max_pixels: int) -> In
 
 def _inspect_all(
     pictures: pd.DataFrame,
-    root: Path,
-    files: dict[str, tuple[int, str | None]],
-    max_pixels: int,
+    jobs: list[tuple[str, str | None]],
+    look: Callable[[tuple[str, str | None]], Inspected | tuple[str, str]],
+    facts_of: type[Inspected],
     workers: int,
     rejects: list[pd.DataFrame],
 ) -> pd.DataFrame:
-    jobs = [(path, files[path][1]) for path in pictures["path"]]
-    look = partial(_inspect_one, root=root, max_pixels=max_pixels)
+    """The pictures or clips that can be read, with what `look` found of each, the fields of `facts_of`. (path, sha256) each."""
     if workers > 1 and len(jobs) > 64:
         chunk = max(1, min(64, len(jobs) // (4 * workers)))
         found = process_map(
@@ -176,7 +238,7 @@ def _inspect_all(
     facts = pd.DataFrame(
         [vars(item) for item in found if isinstance(item, Inspected)],
         index=good.index,
-        columns=list(Inspected.__dataclass_fields__),
+        columns=list(facts_of.__dataclass_fields__),
     )
     return pd.concat([good, facts], axis=1)
 
@@ -305,7 +367,7 @@ def _one_of_each(pictures: pd.DataFrame, by_hand: frozenset[str], rejects: list[
 
 
 def _unlisted(raw: Raw, files: dict[str, tuple[int, str | None]]) -> set[str]:
-    on_disk = {path for path in files if PurePosixPath(path).suffix.lower() in PICTURE_ENDINGS}
+    on_disk = set(files) if raw.videos else {path for path in files if PurePosixPath(path).suffix.lower() in PICTURE_ENDINGS}
     named = raw.pictures["file_name"].map(str).tolist() + raw.rejects["name"].map(str).tolist()
     listed = _find_files(pd.Series(named, dtype=str), files)[0].dropna()
     return on_disk - set(listed)
@@ -546,7 +608,7 @@ def main() -> None:
     raw = format_.read(source.root, source.files, settings.annotations)
     if source.labels:
         raw = relabelled(raw, read_labels(source.labels), source.files)
-    pictures, boxes, rejects, counts, people, joints, keypoints = clean_all(
+    pictures, boxes, rejects, counts, people, joints, keypoints, videos = clean_all(
         raw, source.root, source.files, settings, args.workers
     )
     with new_folder(args.out) as out:
@@ -557,6 +619,8 @@ def main() -> None:
             joints.to_parquet(out / "joints.parquet", index=False)
         if raw.keypoints is not None:
             keypoints.to_parquet(out / "keypoints.parquet", index=False)
+        if raw.videos:
+            videos.to_parquet(out / "videos.parquet", index=False)
         rejects.to_csv(out / "rejects.csv", index=False)
         write_json(out / "counts.json", counts)
         write_json(
@@ -570,7 +634,7 @@ def main() -> None:
             },
         )
     if args.metrics:
-        shown = ("pictures", "annotations", "people", "joints", "rules", "keypoints", "bad_share", "rejected_because")
+        shown = ("pictures", "annotations", "people", "joints", "rules", "keypoints", "videos", "bad_share", "rejected_because")
         write_json(args.metrics, {name: counts[name] for name in shown if name in counts})
     pictures_, because = counts["pictures"], counts["rejected_because"]
     print(
@@ -581,6 +645,8 @@ def main() -> None:
         print(f"{counts['people']['in']} people in, {counts['people']['kept']} kept; rules: {counts['rules']}")
     if raw.keypoints is not None:
         print(f"{counts['keypoints']['in']} keypoints in, {counts['keypoints']['kept']} kept")
+    if raw.videos:
+        print(f"videos: {counts['videos']}")
     if source.labels:
         print(
             f"hand labels: {len(raw.by_hand)} pictures relabelled, {raw.replaced} of the source's annotations replaced; "

@@ -1,50 +1,66 @@
-"""How a clip is shown to a network: which of its frames, and which squares of them. Pure functions.
+"""How a clip is shown to a network of videos: which of its frames, and which squares of them.
 
-Letters: T frames shown, V views (temporal views x crops), P side of a square in px.
+Letters: T frames of a view, P side of its squares in px, h and w the sides of a stored frame.
 """
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.pictures import resize
+Frames = NDArray[np.uint8]  # (T, h, w, 3) RGB
 
 
 @dataclass(frozen=True)
 class Clip:
-    """How a network is shown a clip."""
-
-    frames: int  # T
-    rate: int  # every so-manieth frame is shown
-    fps: float  # of the frames that `rate` counts, frames a second
-    crop_px: int  # P
-    views: int = 1  # windows in time, where a whole clip is scored
-    crops: int = 1  # squares of each frame: 1, in the middle, or 3, along the longer side
+    frames: int  # of a view, T
+    rate: int  # every so-many-th frame
+    fps: float  # frames a second that are counted in
+    crop_px: int  # side of the squares, P
+    views: int  # spread over the time of a whole clip
+    crops: int  # squares of a frame: 1, the centre, or 3, also both ends of the longer side
+    still: bool = False  # the view's middle frame alone, T times
 
     @property
     def span(self) -> int:
-        """How many frames one window reaches over."""
+        """Frames at `fps` from a view's first to its last."""
         return (self.frames - 1) * self.rate + 1
 
     def starts(self, n_frames: int) -> list[int]:
-        """The first frame of each window, spread evenly over a clip of `n_frames`; one window is in its middle."""
-        free = max(0, n_frames - self.span)
+        """First frame of each view of a clip of `n_frames`, evenly from its beginning to its end; one view is in the middle."""
+        last = max(0, n_frames - self.span)
         if self.views == 1:
-            return [free // 2]
-        return [round(free * number / (self.views - 1)) for number in range(self.views)]
+            return [last // 2]
+        return [round(last * number / (self.views - 1)) for number in range(self.views)]
 
     def numbers(self, start: int, n_frames: int) -> list[int]:
-        """The frames of a window, T of them; past the end the last one is repeated."""
-        return [min(start + self.rate * place, n_frames - 1) for place in range(self.frames)]
+        """The T frames of a view. Past the end of the clip the last frame repeats."""
+        shown = [min(start + self.rate * number, n_frames - 1) for number in range(self.frames)]
+        return [shown[self.frames // 2]] * self.frames if self.still else shown
 
-    def show(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """uint8 (T, h, w, 3) -> (crops, T, P, P, 3): the shorter side at P, squares along the longer one."""
+    def show(self, frames: Frames) -> Frames:
+        """uint8 (T, h, w, 3) -> (crops, T, P, P, 3): the shorter side becomes P, the squares lie along the longer one."""
         height, width = frames.shape[1:3]
-        scale = self.crop_px / min(height, width)
-        size = max(self.crop_px, round(width * scale)), max(self.crop_px, round(height * scale))
-        scaled = np.stack([resize(frame, *size) for frame in frames])
-        free = max(size) - self.crop_px
-        places = [free // 2] if self.crops == 1 else [0, free // 2, free]
-        along = 2 if size[0] >= size[1] else 1
-        return np.stack([np.take(scaled, range(place, place + self.crop_px), axis=along) for place in places])
+        side = min(height, width)
+        if self.crops == 1:
+            offsets = [(max(height, width) - side) // 2]
+        else:
+            offsets = [0, (max(height, width) - side) // 2, max(height, width) - side]
+        corners = [(offset, 0) if width >= height else (0, offset) for offset in offsets]
+        return np.stack([squares(frames, left, top, side, self.crop_px) for left, top in corners])
+
+
+def squares(frames: Frames, left: int, top: int, side: int, to_px: int) -> Frames:
+    """The same square of every frame, `side` px, resized: (T, h, w, 3) -> (T, to_px, to_px, 3).
+
+    What is cut first is resized alone: of a wide frame a third of the work of the other order.
+    """
+    cut = frames[:, top : top + side, left : left + side]
+    if side == to_px:
+        return np.ascontiguousarray(cut)
+    out = np.empty((len(frames), to_px, to_px, 3), dtype=np.uint8)
+    how = cv2.INTER_AREA if side > to_px else cv2.INTER_LINEAR
+    for number, frame in enumerate(cut):
+        cv2.resize(frame, (to_px, to_px), dst=out[number], interpolation=how)
+    return out

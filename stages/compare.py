@@ -3,42 +3,46 @@
     python -m stages.compare --params compare.posture --answers data/answers/posture --seed 20220422
         --out metrics/posture/comparison.csv --metrics metrics/posture/comparison.json
 
-The CSV has a row for each model, reference and figure; the JSON the signed changes alone, for `dvc metrics diff`. Every model
-is compared with always naming the commonest class, too.
+The CSV has a row for each model, reference and figure; the JSON the signed changes alone, for `dvc metrics diff`, and what
+became of claims. Every model is compared with always naming the commonest class, too. Models of clips are compared by mAP as
+well, and by choices between pairs of classes (stages/claims.py).
 """
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from stages import scores
+from stages import claims, scores
+from stages.claims import Claim
 from stages.command import run
 from stages.files import DataError, new_file, require_manifest, seed_from, write_json
 from stages.samples import TEST
-from stages.seeds import FIGURES, changes
+from stages.scores import CHANCE, MAP, PAIR, RECALL, SCORES, change_row
+from stages.seeds import SEEDS_CSV, changes
 from stages.settings import Record, read_params, section
 
-RECALL = "recall"  # of one class, named in `label`
 OVER_SEEDS = ["seeds", "change_mean", "change_sd"]
-BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 
 class CompareSettings(Record):
     references: dict[str, tuple[str, ...]] = Field(min_length=1)  # by how a model's name begins
     document: tuple[str, ...] = ()  # the references that the document's own changes are against
     draws: int = Field(1000, gt=0)  # bootstrap resamples of whole sequences, of both models at once
+    claims: dict[str, Claim] = Field(default_factory=dict)  # what is expected of two models, by any name
+    pairs: tuple[tuple[str, str], ...] = ()  # of classes that one frame of a clip cannot tell apart
 
     @model_validator(mode="after")
     def _listed(self) -> Self:
         listed = {name for names in self.references.values() for name in names}
         if strangers := sorted(set(self.document) - listed):
             raise ValueError(f"`document` names {strangers[0]}, which is none of the references")
+        if same := [pair[0] for pair in self.pairs if pair[0] == pair[1]]:
+            raise ValueError(f"`pairs` has {same[0]} twice in one pair")
         return self
 
 
@@ -88,7 +92,8 @@ def compare(model: pd.DataFrame, reference: pd.DataFrame, draws: int, seed: int)
     rows = []
     for name, figure in scores.FIGURES.items():
         changes = figure(drawn[0]) - figure(drawn[1])
-        rows.append(_row(name, "", len(both), float(figure(whole[1])), float(figure(whole[0])), changes))
+        values = float(figure(whole[1])), float(figure(whole[0]))
+        rows.append(change_row(name, "", len(both), *values, scores.interval(changes)))
     rows[0] |= _mcnemar(won, lost)  # of accuracy
     recalls, recalls_drawn = ([scores.precision_recall_f1(counts)[1] for counts in several] for several in (whole, drawn))
     for place, label in enumerate(classes):
@@ -96,25 +101,15 @@ def compare(model: pd.DataFrame, reference: pd.DataFrame, draws: int, seed: int)
         if own.any():
             occurs = drawn[0][:, place].sum(-1) > 0  # a rare class can fall out of a draw
             changes = (recalls_drawn[0] - recalls_drawn[1])[occurs, place]
-            before, after = float(recalls[1][place]), float(recalls[0][place])
-            rows.append(_row(RECALL, label, int(own.sum()), before, after, changes) | _mcnemar(won[own], lost[own]))
+            values = float(recalls[1][place]), float(recalls[0][place])
+            row = change_row(RECALL, label, int(own.sum()), *values, scores.interval(changes))
+            rows.append(row | _mcnemar(won[own], lost[own]))
     return pd.DataFrame(rows).astype({"won": "Int64", "lost": "Int64"})
-
-
-def _row(figure: str, label: str, n: int, before: float, after: float, changes: NDArray[np.float64]) -> dict[str, Any]:
-    low, high = scores.interval(changes)
-    about = {"figure": figure, "label": label, "n": n, "before": before, "after": after, "change": after - before}
-    return about | {"low": low, "high": high, "verdict": verdict(low, high)}
 
 
 def _mcnemar(won: pd.Series, lost: pd.Series) -> dict[str, Any]:
     counts = int(won.sum()), int(lost.sum())
     return {"won": counts[0], "lost": counts[1], "p": scores.mcnemar_exact(*counts)}
-
-
-def verdict(low: float, high: float) -> str:
-    """What an interval of a change says."""
-    return BETTER if low > 0 else WORSE if high < 0 else UNDECIDED
 
 
 def baseline(answers: pd.DataFrame) -> pd.DataFrame:
@@ -127,32 +122,56 @@ def over_seeds(found: pd.DataFrame, model: pd.DataFrame, reference: pd.DataFrame
 
     `model` and `reference` are figures of each training (stages/seeds.py). Missing where there are not two of both.
     """
-    figures = found["figure"]
-    rows = [{} if name == RECALL else changes(model, reference, name, TEST) for name in figures]
+    rows = [
+        changes(model, reference, row.figure, TEST) if {row.figure} & {*scores.FIGURES, MAP} else {}
+        for row in found.itertuples()
+    ]
     return found.join(pd.DataFrame(rows, index=found.index, columns=OVER_SEEDS))
 
 
-def compare_all(
-    answers: dict[str, pd.DataFrame], trainings: dict[str, pd.DataFrame], settings: CompareSettings, seed: int
-) -> pd.DataFrame:
-    """`compare` of each pair, with the columns model, reference, of_document, and of each model with its baseline.
+@dataclass(frozen=True)
+class Told:
+    """What one model says of the test part."""
 
-    `answers` are of the test part, by model, `trainings` the figures of each training. Raises DataError for models that cannot
-    be compared.
+    answers: pd.DataFrame  # sample_id, seq_id, actual, predicted
+    trainings: pd.DataFrame  # the figures of each of its trainings (stages/seeds.py)
+    of_classes: pd.DataFrame | None = None  # of clips: by sample_id, the score of each class
+
+
+def compare_two(told: dict[str, Told], name: str, reference: str, settings: CompareSettings, seed: int) -> pd.DataFrame:
+    """`compare` of two models by name, with OVER_SEEDS and, of clips, the rows of mAP and of pairs of classes."""
+    one, other, own = told[name], told[reference], seed_from(seed, name, reference)
+    try:
+        found = compare(one.answers, other.answers, settings.draws, own)
+        if one.of_classes is not None and other.of_classes is not None:
+            more = [claims.map_row(one.answers, one.of_classes, other.of_classes, settings.draws, own)]
+            chosen = [claims.choices(one.answers, model, settings.pairs) for model in (one.of_classes, other.of_classes)]
+            more += claims.paired_pair_rows(chosen[0], chosen[1], settings.draws, own)
+            found = pd.concat([found, pd.DataFrame(more)], ignore_index=True)
+    except DataError as error:
+        raise DataError(f"{name} cannot be compared with {reference}: {error}") from None
+    return over_seeds(found, one.trainings, other.trainings)
+
+
+def compare_all(told: dict[str, Told], settings: CompareSettings, seed: int) -> pd.DataFrame:
+    """`compare_two` of each pair, with the columns model, reference, of_document, and of each model with its baseline and, by
+    pairs of classes, with chance.
+
+    Raises DataError for models that cannot be compared.
     """
-    compared = pairs(answers, settings.references)
+    compared = pairs(told, settings.references)
     tables = []
     for name in dict.fromkeys(model for pair in compared for model in pair):
-        constant = baseline(answers[name])
-        found = compare(answers[name], constant, settings.draws, seed_from(seed, name))
+        answers, of_classes = told[name].answers, told[name].of_classes
+        constant = baseline(answers)
+        found = compare(answers, constant, settings.draws, seed_from(seed, name))
         found = found[found["figure"] != RECALL]  # which is 0, or 1 of that class
         tables.append(found.assign(model=name, reference=f"always {constant['predicted'].iloc[0]}", of_document=False))
+        if of_classes is not None and settings.pairs:
+            rows = pd.DataFrame(claims.pair_rows(claims.choices(answers, of_classes, settings.pairs)))
+            tables.append(rows.assign(model=name, reference=CHANCE, of_document=False))
     for name, reference in compared:
-        try:
-            found = compare(answers[name], answers[reference], settings.draws, seed_from(seed, name, reference))
-        except DataError as error:
-            raise DataError(f"{name} cannot be compared with {reference}: {error}") from None
-        found = over_seeds(found, trainings[name], trainings[reference])
+        found = compare_two(told, name, reference, settings, seed)
         tables.append(found.assign(model=name, reference=reference, of_document=reference in settings.document))
     table = pd.concat(tables, ignore_index=True).sort_values("model", kind="stable", ignore_index=True)
     first = ["model", "reference", "of_document"]
@@ -160,21 +179,33 @@ def compare_all(
     return table[[*first, *table.columns.drop([*first, *OVER_SEEDS]), *OVER_SEEDS]]
 
 
-def read_answers(folder: Path) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
-    """The test part's answers of each model in `folder` that has them, by name, and the figures of each of its trainings."""
-    found, trainings = {}, {}
+def check_claims(told: dict[str, Told], settings: CompareSettings, seed: int) -> dict[str, dict[str, Any]]:
+    """`claims.check` of the settings' claims. Raises DataError for one of a model that has no test answers."""
+    for name, claim in settings.claims.items():
+        if strangers := [model for model in (claim.better, claim.than) if model not in told]:
+            raise DataError(f"the claim {name} is of {strangers[0]}, which has no test answers. There is: {', '.join(told)}")
+    return claims.check(settings.claims, lambda name, reference: compare_two(told, name, reference, settings, seed))
+
+
+def read_told(folder: Path) -> dict[str, Told]:
+    """What each model in `folder` says of the test part, by name; a model that says nothing of it is left out."""
+    found = {}
     for path in sorted(folder.glob("*/answers.parquet")):
         require_manifest(path.parent)
         table = pd.read_parquet(path)
-        found[path.parent.name] = table[table["part"] == TEST].reset_index(drop=True)
-        trainings[path.parent.name] = pd.read_csv(path.parent / FIGURES)
-    return {name: table for name, table in found.items() if len(table)}, trainings
+        table = table[table["part"] == TEST].reset_index(drop=True)
+        of_classes = None
+        if (path.parent / SCORES).is_file():
+            of_classes = pd.read_parquet(path.parent / SCORES).set_index("sample_id").drop(columns=["part", "actual"])
+        if len(table):
+            found[path.parent.name] = Told(table, pd.read_csv(path.parent / SEEDS_CSV), of_classes)
+    return found
 
 
 def signed_changes(table: pd.DataFrame) -> dict[str, Any]:
-    """{model: {reference: {accuracy, balanced_accuracy}}}, of references that are models."""
+    """{model: {reference: {accuracy, balanced_accuracy, of clips map}}}, of references that are models."""
     found: dict[str, Any] = {}
-    rows = table[table["figure"].isin(["accuracy", "balanced_accuracy"]) & table["reference"].isin(table["model"])]
+    rows = table[table["figure"].isin(["accuracy", "balanced_accuracy", MAP]) & table["reference"].isin(table["model"])]
     for row in rows.itertuples():
         found.setdefault(row.model, {}).setdefault(row.reference, {})[row.figure] = round(row.change, 4)
     return found
@@ -189,13 +220,24 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
     args = parser.parse_args()
     settings = section(args.params, CompareSettings, read_params())
-    table = compare_all(*read_answers(args.answers), settings, args.seed)
+    told = read_told(args.answers)
+    table = compare_all(told, settings, args.seed)
+    checked = check_claims(told, settings, args.seed)
     with new_file(args.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
-    write_json(args.metrics, signed_changes(table))
+    write_json(args.metrics, signed_changes(table) | ({"claims": checked} if checked else {}))
     for row in table[(table["figure"] == "accuracy") & table["reference"].isin(table["model"])].itertuples():
         interval = f"({row.low:+.3f} to {row.high:+.3f})"
         print(f"{row.model} against {row.reference}: accuracy {row.change:+.3f} {interval}, {row.verdict}")
+    for claim in checked.values():
+        said = ("holds" if claim["holds"] else "does not hold") + ("" if claim["decided"] else ", undecided")
+        interval = f"({claim['low']:+.3f} to {claim['high']:+.3f})"
+        what = f"{claim['better']} is better than {claim['than']} by {claim['figure']}"
+        print(f"claim: {what}: {claim['change']:+.3f} {interval}, {said}")
+    there = set(table.loc[table["figure"] == PAIR, "label"])
+    for pair in settings.pairs:
+        if " / ".join(pair) not in there:
+            print(f"pair: {' / '.join(pair)}: left out, as the test part has not a clip of both")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ An entry is of plain values, all that answers are made from later, so that other
                                coordinates as shares of the sides, the last two null where no detector stood before a classifier
                                Of people with joints two more: [x, y, confidence] of each joint, x and y as shares, and
                                whether they are in the heatmap by which a classifier, with scores too, told what people do
+stages/windows.py makes those of networks that are shown clips.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +42,7 @@ from stages.views import View
 
 CANNOT_BE_READ = "cannot be read"  # how such failures begin, which may pass
 _DIGITS = 5  # of shares: a hundredth of a px at 1,000 px
-_SCORE_DIGITS = 9  # all that a float32 holds: a threshold is some box's very score
+SCORE_DIGITS = 9  # all that a float32 holds: a threshold is some box's very score
 _BOX_NUMBERS = 6  # of a box: xyxy, score, class; a person's joints come after
 _NOBODY = np.zeros((0, _BOX_NUMBERS + 3 * len(JOINT_NAMES)))
 
@@ -157,7 +158,7 @@ def _read(
         if min(rgb.shape[:2]) < at_least_px(*size) and rgb.shape[1] < size[0]:  # turned, it was asked for by the other sides
             rgb, size = decode(data, at_least_px(*size))
     except (OSError, UnreadablePicture) as error:
-        return [Item(_Seen(file, problem=_reason(error)))]
+        return [Item(_Seen(file, problem=reason(error)))]
     seen = _Seen(file, width_px=size[0], height_px=size[1], captured_at=media.captured_at(data))
     return [_shown(seen, rgb, view_of, heatmaps)]
 
@@ -182,10 +183,10 @@ def _read_video(
             seen = _Seen(file, frame.number, frame.seconds, width_px, height_px, taken, frame.frame_rate or 0.0)
             yield _shown(seen, frame.rgb, view_of, heatmaps)
     except (OSError, UnreadablePicture) as error:
-        yield Item(_Seen(file, problem=_reason(error)))
+        yield Item(_Seen(file, problem=reason(error)))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     if isinstance(error, UnreadablePicture):
         return f"{error.reason}: {error}"
     return f"{CANNOT_BE_READ}: {getattr(error, 'strerror', None) or error}"
@@ -274,7 +275,7 @@ def _listed(file: File, root: Path, listed: Detections) -> _Looked:
         data = (root / file.path).read_bytes()
         _, (width_px, height_px) = decode(data, 1)
     except (OSError, UnreadablePicture, DataError) as error:
-        return _Looked(file, problem=str(error) if isinstance(error, DataError) else _reason(error))
+        return _Looked(file, problem=str(error) if isinstance(error, DataError) else reason(error))
     seen = _Seen(file, width_px=width_px, height_px=height_px, captured_at=media.captured_at(data))
     xyxy = rescale(boxes[:, :4], width_px, height_px)
     return _Looked(file, [seen], [np.column_stack([xyxy, boxes[:, 4:]])])
@@ -308,7 +309,7 @@ def _or_problem(regions: Iterator[Item], looked: _Looked) -> Iterator[Item]:
     try:
         yield from regions
     except (OSError, UnreadablePicture) as error:  # it could be read a moment ago
-        looked.frames, looked.found, looked.problem = [], [], _reason(error)
+        looked.frames, looked.found, looked.problem = [], [], reason(error)
 
 
 def _as_it_is(rgb: RGB, _at_least_px: int) -> RGB:
@@ -329,12 +330,12 @@ def _classified(seen: _Seen, boxes: Found, scores: Iterator[Found], looker: Look
     for box, place, animal in zip(boxes, _shares(boxes[:, :4], seen), looker.is_animal(boxes), strict=True):
         detected, sure = looker.found_as[int(box[5])], float(box[4])
         if not animal:
-            rows.append([seen.frame, detected, round(sure, _SCORE_DIGITS), *place, detected, round(sure, _SCORE_DIGITS)])
+            rows.append([seen.frame, detected, round(sure, SCORE_DIGITS), *place, detected, round(sure, SCORE_DIGITS)])
             continue
         classes = next(scores)
         best = int(classes.argmax())
-        named = [seen.frame, looker.network.classes[best], round(sure * float(classes[best]), _SCORE_DIGITS)]
-        rows.append([*named, *place, detected, round(sure, _SCORE_DIGITS)])
+        named = [seen.frame, looker.network.classes[best], round(sure * float(classes[best]), SCORE_DIGITS)]
+        rows.append([*named, *place, detected, round(sure, SCORE_DIGITS)])
     return rows
 
 
@@ -342,7 +343,7 @@ def _classified(seen: _Seen, boxes: Found, scores: Iterator[Found], looker: Look
 
 
 def _probabilities(found: Found) -> list[float]:
-    return [round(float(score), _SCORE_DIGITS) for score in found]
+    return [round(float(score), SCORE_DIGITS) for score in found]
 
 
 def _boxes(seen: _Seen, found: Found, looker: Looker) -> list[list[Any]]:
@@ -350,7 +351,7 @@ def _boxes(seen: _Seen, found: Found, looker: Looker) -> list[list[Any]]:
     sure = found[found[:, 4] >= looker.floor]
     classes = looker.found_as or looker.network.classes
     rows: list[list[Any]] = [
-        [seen.frame, classes[int(box[5])], round(float(box[4]), _SCORE_DIGITS), *place, None, None]
+        [seen.frame, classes[int(box[5])], round(float(box[4]), SCORE_DIGITS), *place, None, None]
         for box, place in zip(sure, _shares(sure[:, :4], seen), strict=True)
     ]
     if found.shape[1] == _BOX_NUMBERS:

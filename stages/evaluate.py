@@ -3,9 +3,12 @@
 `python -m stages.evaluate --help` lists the options, dvc.yaml holds the commands. It writes <model>.json, a dozen headline
 figures, and beside it tables: <model>.parts.csv with all that was measured of each part, .classes.csv, .confusion.csv,
 .slices.csv, .reliability.csv, and .seeds.csv with the figures of each training where there are several of other seeds.
+Of clips the half of test that is scored by itself too is a further part, `test5`, and the answers come with scores.parquet, the
+scores of every class.
 """
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -14,17 +17,20 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from stages import box_scores, calibration, geometry, pose_scores, scores
-from stages.answers import Answers, answer, choose, task_of
+from stages import calibration, geometry, scores
+from stages.answers import Answers, answer, choose, task_of, wide
+from stages.box_figures import choose_box_threshold, measure_boxes
+from stages.clip_figures import measure_clips, say_absent, with_test5
 from stages.command import run
-from stages.files import DataError, new_file, new_folder, read_json, require_manifest, seed_from, write_json
-from stages.predictions import BOX, JOINTS, TABLE, check_predictions
+from stages.files import new_file, new_folder, read_json, require_manifest, seed_from, write_json
+from stages.predictions import BOX, JOINTS, TABLE
 from stages.samples import (
     BOX_COLUMNS,
     EMPTY,
     SCORED,
     SEEN,
     TEST,
+    TEST5,
     TRAIN,
     UNSEEN,
     VAL,
@@ -32,9 +38,9 @@ from stages.samples import (
     of_part,
     read_samples,
     read_version,
-    true_people,
 )
-from stages.seeds import FIGURES, FURTHER, spread
+from stages.scores import SCORES, require_finite
+from stages.seeds import FURTHER, SEEDS_CSV, spread
 from stages.seeds import figures as of_trainings
 from stages.settings import Record, section
 
@@ -54,23 +60,20 @@ PLAIN_HEADLINES = {
         *("f1_macro", "f1_macro_low", "f1_macro_high", "majority"),
     ),
 }
-
-
-# Of people's joints.
-NO_ROWS = {  # tables that say nothing of them, which DVC expects all the same
-    "confusion": ["level", "part", "actual", "predicted", "n"],
-    "slices": ["part", "slice", "value", "n", "f1_macro", "accuracy"],
-    "reliability": ["part", "scores", "low", "high", "n", "confidence", "accuracy"],
-}
 POSE_HEADLINES = {
     VAL: ("map50", "pckh"),
     TEST: (*("n", "people", "map50", "map50_low", "map50_high", "map50_95", "pckh", "pckh_low", "pckh_high", "mean_pose"),),
 }
+# Of clips: accuracy is what their literature calls Top-1.
+CLIP_HEADLINES: dict[str, tuple[str, ...]] = dict.fromkeys(
+    (VAL, TEST, TEST5),
+    ("n", "map", "map_low", "map_high", "accuracy", "accuracy_low", "accuracy_high", "f1_macro", "majority"),
+)
 
 
 class EvaluateSettings(Record):
-    draws: int = Field(1000, gt=0)  # bootstrap resamples behind every interval of F1
-    map_draws: int = Field(200, gt=0)  # and behind those of mAP, which cost more
+    draws: int = Field(1000, gt=0)  # bootstrap resamples behind every interval of F1, and of the mAP of clips
+    map_draws: int = Field(200, gt=0)  # and behind those of the mAP of boxes and joints, which cost more
     small_box: float = Field(0.02, gt=0, lt=1)  # share of the picture's area below which its largest box is small
     large_box: float = Field(0.10, gt=0, lt=1)  # and above which it is large
 
@@ -84,7 +87,7 @@ class EvaluateSettings(Record):
 def measure(answers: Answers, trained: list[str], majority: str, draws: int, seed: int) -> pd.DataFrame:
     """A row for each part: n, macro F1 of pictures and of sequences with intervals, accuracy, the baseline, calibration."""
     rows = []
-    for part in SCORED:
+    for part in (*SCORED, TEST5):
         pictures, sequences = (t[t["part"] == part] for t in (answers.pictures, answers.sequences))
         if pictures.empty:
             continue
@@ -102,60 +105,12 @@ def measure(answers: Answers, trained: list[str], majority: str, draws: int, see
     return pd.DataFrame(rows)
 
 
-def _with_known_boxes(pictures: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
-    """The pictures in which boxes are measured: not those of an animal without a box, where each box found would be false."""
-    return pictures[(pictures["actual"] == EMPTY) | pictures["sample_id"].isin(true["sample_id"])]
-
-
-def choose_box_threshold(found: pd.DataFrame, true: pd.DataFrame, pictures: pd.DataFrame) -> float:
-    """The threshold for boxes that val chooses. `pictures` have `actual` and `part`; raises DataError where none of val's
-    takes part."""
-    val = _with_known_boxes(pictures[pictures["part"] == VAL], true)
-    if val.empty:
-        raise DataError("no picture of val has a box or is empty: the threshold for boxes is chosen there")
-    own, truth = box_scores.of_pictures(found, true, val["sample_id"])
-    return box_scores.best_threshold(box_scores.match(own, truth), len(truth))
-
-
-def measure_boxes(
-    found: pd.DataFrame,
-    true: pd.DataFrame,
-    pictures: pd.DataFrame,
-    classes: list[str],
-    threshold: float,
-    draws: int,
-    seed: int,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Figures of a detector: (by part, by part and class, confusion of boxes by part).
-
-    Pictures of an animal without a box take no part. Parts without any box have no row. `true` holds at least one box.
-    """
-    usable = _with_known_boxes(pictures, true)
-    rows, by_class, confusions = [], [], []
-    for part in SCORED:
-        own, truth = box_scores.of_pictures(found, true, usable.loc[usable["part"] == part, "sample_id"])
-        if truth.empty:
-            continue
-        matches = box_scores.match(own, truth)
-        average = box_scores.mean_average_precision(own, truth, classes)
-        sequence = usable[usable["part"] == part].set_index("sample_id")["seq_id"]
-        low, high = scores.interval(box_scores.map50_bootstrap(matches, truth, sequence, draws, seed_from(seed, part)))
-        at = box_scores.precision_recall_f1(matches, len(truth), threshold)
-        rows.append(
-            {"part": part, "boxes": len(truth), "map50": average["map50"], "map50_low": low, "map50_high": high}
-            | {"map50_95": average["map50_95"]}
-            | {f"box_{name}": value for name, value in at.items()}
-        )
-        by_class.append(average["classes"].rename(columns={"n": "boxes"}).assign(part=part))
-        confusions.append(box_scores.box_confusion(own, truth, classes, threshold).assign(part=part, level="box"))
-    return pd.DataFrame(rows), *(pd.concat(several, ignore_index=True) for several in (by_class, confusions))
-
-
 @dataclass(frozen=True)
 class Scored:
     answers: Answers  # its pictures with `light` and `box_size`
     parts: pd.DataFrame  # all that was measured of each part
     tables: dict[str, pd.DataFrame]  # parts, classes, confusion, slices, reliability
+    of_classes: pd.DataFrame | None = None  # of clips: sample_id, part, actual, and the score of each class
 
 
 def score(
@@ -174,12 +129,14 @@ def score(
     `majority` the class that the baseline always names. Raises DataError for a figure that is not finite.
     """
     answers = answer(predictions, pictures, chosen)
-    parts = measure(answers, trained, majority, settings.draws, seed)
+    measured = with_test5(answers, predictions, pictures, chosen)
+    parts = measure(measured, trained, majority, settings.draws, seed)
     require_finite(parts)
     table = with_slices(answers.pictures, samples, settings)
     classes = all_classes(table, trained)
-    by_class = pd.concat([scores.per_class(rows, classes).assign(part=part) for part, rows in table.groupby("part")])
-    confusion = table.groupby(["part", "actual", "predicted"]).size().rename("n").reset_index().assign(level="picture")
+    named = measured.pictures
+    by_class = pd.concat([scores.per_class(rows, classes).assign(part=part) for part, rows in named.groupby("part")])
+    confusion = named.groupby(["part", "actual", "predicted"]).size().rename("n").reset_index().assign(level="picture")
     true = samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
     if "box_threshold" in chosen and len(true):
         known = sorted({*classes, *true["label"]} - {EMPTY})
@@ -190,6 +147,13 @@ def score(
         parts = parts.merge(of_boxes, on="part", how="left")
         by_class = by_class.merge(boxes_by_class, on=["part", "label"], how="left")
         confusion = pd.concat([confusion, box_confusion], ignore_index=True)
+    of_classes = None
+    if len(samples.videos):
+        by_clip = wide(predictions)
+        of_clips, ap = measure_clips(measured.pictures, by_clip, settings.draws, seed)
+        require_finite(of_clips)
+        parts, by_class = parts.merge(of_clips, on="part"), by_class.merge(ap, on=["part", "label"], how="left")
+        of_classes = table[["sample_id", "part", "actual"]].join(by_clip, on="sample_id")
     by_class = by_class.assign(in_train=by_class["label"].isin(trained))
     tables = {
         "parts": parts,
@@ -198,37 +162,7 @@ def score(
         "slices": slices(table, trained),
         "reliability": reliability(answers.pictures),
     }
-    return Scored(replace(answers, pictures=table), parts, tables)
-
-
-def score_poses(
-    predictions: pd.DataFrame,
-    pictures: pd.DataFrame,
-    train: pd.DataFrame,
-    samples: Samples,
-    settings: EvaluateSettings,
-    seed: int,
-) -> dict[str, pd.DataFrame]:
-    """Figures of people's found joints: `parts`, and `classes`, a row for each part and joint. `pictures` have `part`.
-
-    The baseline puts train's mean pose into the boxes found. PCKh is missing from a part where no head has a box, which MPII in
-    COCO's form has not. Raises DataError for a figure that is not finite.
-    """
-    check_predictions(predictions, pictures["sample_id"])
-    true = true_people(samples.people, samples.joints, samples.boxes)
-    pose = pose_scores.mean_pose(true[true["sample_id"].isin(train["sample_id"])])
-    rows, by_joint = [], []
-    for part in SCORED:
-        own = pictures[pictures["part"] == part].set_index("sample_id")["seq_id"]
-        if own.empty:
-            continue
-        found, truth = box_scores.of_pictures(predictions, true, own.index)
-        figures, joints = pose_scores.summary(found, truth, pose, own, settings.map_draws, seed_from(seed, part))
-        rows.append({"part": part} | figures)
-        require_finite(pd.DataFrame(rows[-1:]))
-        by_joint.append(joints.rename(columns={"joint": "label"}).assign(part=part, f1=float("nan")))
-    classes = pd.concat(by_joint, ignore_index=True)
-    return {"parts": pd.DataFrame(rows), "classes": classes[["part", "label", "n", "pckh", "f1"]]}
+    return Scored(replace(answers, pictures=table), parts, tables, of_classes)
 
 
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path, name: str) -> None:
@@ -238,31 +172,18 @@ def write_tables(tables: dict[str, pd.DataFrame], folder: Path, name: str) -> No
             rows.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
 
 
-def say_poses(name: str, parts: pd.DataFrame) -> None:
-    for row in parts.to_dict("records"):
-        pckh = f"PCKh {row['pckh']:.3f}" if pd.notna(row.get("pckh")) else "no PCKh, as no head has a box"
-        print(f"{name} {row['part']}: OKS mAP50 {row['map50']:.3f}, {pckh}, n {row['n']}")
-
-
 def say(name: str, parts: pd.DataFrame) -> None:
     for row in parts.to_dict("records"):
-        of_boxes = f", mAP50 {row['map50']:.3f}" if pd.notna(row.get("map50")) else ""
-        print(f"{name} {row['part']}: macro F1 {row['f1_macro']:.3f}{of_boxes}, n {row['n']}")
-
-
-def require_finite(figures: pd.DataFrame) -> None:
-    """Raises DataError for the first figure of a part that is no finite number."""
-    table = figures.set_index("part")
-    if (bad := ~np.isfinite(table)).any(axis=None):
-        part, name = bad.stack().idxmax()
-        raise DataError(f"{part}.{name} is not a finite number: nothing is written")
+        more = [f", {what} {row[key]:.3f}" for key, what in (("map50", "mAP50"), ("map", "mAP")) if pd.notna(row.get(key))]
+        print(f"{name} {row['part']}: macro F1 {row['f1_macro']:.3f}{''.join(more)}, n {row['n']}")
 
 
 def headline(parts: pd.DataFrame) -> dict[str, Any]:
     """The dozen figures that `dvc metrics` shows, by part, and the gap between seen and unseen."""
     by_part = parts.set_index("part")
     by_location = bool({SEEN, UNSEEN} & set(by_part.index))
-    headlines = POSE_HEADLINES if "people" in parts else HEADLINES if by_location else PLAIN_HEADLINES
+    headlines = HEADLINES if by_location else PLAIN_HEADLINES
+    headlines = POSE_HEADLINES if "people" in parts else CLIP_HEADLINES if "map" in parts else headlines
     found: dict[str, Any] = {
         part: {name: by_part.at[part, name].item() for name in names if name in parts and pd.notna(by_part.at[part, name])}
         for part, names in headlines.items()
@@ -325,14 +246,28 @@ def with_slices(table: pd.DataFrame, samples: Samples, settings: EvaluateSetting
     return table.assign(light=np.where(table["infrared"], "night", "day"), box_size=size.astype("str").where(largest.notna()))
 
 
-def of_training(predictions: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
-    """accuracy, balanced accuracy and macro F1 of each part, of one training: thresholds are its own, from its own val."""
+def of_training(predictions: pd.DataFrame, pictures: pd.DataFrame, clips: bool) -> pd.DataFrame:
+    """The figures that trainings are compared by, of each part, of one training: thresholds are its own, from its own val.
+
+    Of clips mAP is among them. Raises DataError for a figure that is not finite.
+    """
     answers = answer(predictions, pictures, choose(predictions, pictures)).pictures
     rows = []
     for part, own in answers.groupby("part"):
         counts = scores.confusion(own["actual"], own["predicted"], sorted({*own["actual"], *own["predicted"]}))
-        rows.append({"part": part} | {name: float(figure(counts)) for name, figure in scores.FIGURES.items()})
-    return pd.DataFrame(rows)
+        row = {"part": part} | {name: float(figure(counts)) for name, figure in scores.FIGURES.items()}
+        if clips:
+            row["map"] = scores.mean_average_precision(own["actual"], wide(predictions).loc[own["sample_id"]])
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    require_finite(table)
+    return table
+
+
+def compared(parts: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
+    """Of what was measured of the model the figures that its trainings are compared by, as `of_training` orders them."""
+    names = ["part", *(name for name in figures if name in parts)]
+    return parts.loc[parts["part"].isin(SCORED), names].sort_values("part", ignore_index=True)
 
 
 def rounded(value: Any) -> Any:
@@ -368,14 +303,16 @@ def main() -> None:
     card = read_json(args.trained / "model.json")
     described = {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
     if task_of(predictions) == JOINTS:
-        train = of_part(samples, lists, TRAIN)
-        tables = score_poses(predictions, pictures, train, samples, settings, args.seed)
+        from stages.pose_figures import NO_ROWS, say_poses, score_poses  # a third of a second, and few models need it
 
-        def pose_figures(own: pd.DataFrame) -> pd.DataFrame:
-            found = score_poses(own, pictures, train, samples, settings, args.seed)["parts"]
-            return found[[name for name in ("part", "map50", "pckh") if name in found]]
+        def posed(own: pd.DataFrame) -> dict[str, pd.DataFrame]:
+            return score_poses(own, pictures, of_part(samples, lists, TRAIN), samples, settings.map_draws, args.seed)
 
-        seeds = of_trainings(predictions, further, pose_figures)
+        tables = posed(predictions)
+        names = ("map50", "pckh")
+        first = compared(tables["parts"], names)
+        seeds = of_trainings(first, further, lambda own: compared(posed(own)["parts"], names))
+        # First: it refuses what is no finite number.
         write_json(args.metrics / f"{args.model}.json", rounded(with_spread(headline(tables["parts"]), seeds) | described))
         with new_folder(args.answers) as out:
             write_json(out / "chosen.json", {})  # nothing is answered by joints alone
@@ -388,16 +325,23 @@ def main() -> None:
     if task_of(predictions) == BOX and len(true):
         chosen["box_threshold"] = choose_box_threshold(predictions, true, pictures.rename(columns={"label": "actual"}))
     scored = score(predictions, pictures, samples, chosen, card["classes"], majority, settings, args.seed)
-    seeds = of_trainings(predictions, further, lambda own: of_training(own, pictures))
+    clips = scored.of_classes is not None
+    first = compared(scored.parts, [*scores.FIGURES, "map"])
+    seeds = of_trainings(first, further, lambda own: of_training(own, pictures, clips))
+    # First: it refuses what is no finite number.
     write_json(args.metrics / f"{args.model}.json", rounded(with_spread(headline(scored.parts), seeds) | described))
     with new_folder(args.answers) as out:
         columns = ["sample_id", "part", "seq_id", "actual", "predicted", "score", "calibrated"]
         scored.answers.pictures[columns].to_parquet(out / "answers.parquet", index=False)
         scored.answers.sequences[columns].to_parquet(out / "sequences.parquet", index=False)
-        seeds.to_csv(out / FIGURES, index=False, lineterminator="\n")
+        if scored.of_classes is not None:
+            scored.of_classes.to_parquet(out / SCORES, index=False)
+        seeds.to_csv(out / SEEDS_CSV, index=False, lineterminator="\n")
         write_json(out / "chosen.json", chosen)  # on validation: thresholds and temperature, for use elsewhere
     write_tables(scored.tables | {"seeds": seeds}, args.metrics, args.model)
     say(args.model, scored.parts)
+    if clips:
+        say_absent(args.model, scored.tables["classes"])
 
 
 if __name__ == "__main__":

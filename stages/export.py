@@ -2,10 +2,12 @@
 
     python -m stages.export MODEL [MODEL ...] [--out exported] [--pictures FOLDER]
 
-A file takes pictures as its network is shown them, uint8 (batch, height, width, 3) RGB, or 4 with a heatmap of joints;
-normalisation is inside. Its metadata say how to show a picture, what comes out and what it was trained on. Before a file is
-kept, ONNX Runtime and PyTorch answer for the same pictures: both give the same classes, boxes and joints, or none is written.
-Letters: B pictures of a batch, h and w their sides, C classes, N boxes of a picture, A places or anchors.
+A file takes pictures as its network is shown them, uint8 (batch, height, width, 3) RGB, or 4 with a heatmap of joints, and of
+a network of videos windows of them, uint8 (batch, frames, height, width, 3): several windows and squares of one video go in as
+a batch, and the mean of what comes out is the answer. Normalisation is inside. The file's metadata say how to show a picture
+or window, what comes out and what it was trained on. Before a file is kept, ONNX Runtime and PyTorch answer for the same
+pictures: both give the same classes, boxes and joints, or none is written.
+Letters: B pictures or windows of a batch, h and w their sides, C classes, N boxes of a picture, A places or anchors.
 """
 
 import argparse
@@ -24,9 +26,9 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from stages import cost, media, trained
+from stages import cost, export_clips, media, trained
 from stages.command import run
 from stages.files import MANIFEST, DataError, new_file, read_json
 from stages.inference import Found, Network
@@ -44,6 +46,7 @@ _OUTPUTS = {  # of each family, in the order in which its module gives them
     "image": _PROBABILITIES,
     "crop": _PROBABILITIES,
     "heatmap": _PROBABILITIES,
+    "slowfast": {"scores": "(batch, classes): a score from 0 to 1 for each class; those of a window need not sum to 1"},
     "yolo": {
         "boxes": "(batch, 4 + classes, places): centre x, centre y, width and height in px of the input, then a score from "
         "0 to 1 for each class; duplicates not yet suppressed"
@@ -90,9 +93,8 @@ class Shown:
 def shown(network: Network) -> Shown:
     lowest = network.view(1000, 1)  # a letterboxed one is padded to a single stride
     height_px, width_px, channels = lowest.show(np.zeros((1, 1000, 3), np.uint8)).shape
-    return Shown(
-        width_px, height_px, height_px, padded=lowest.height < height_px, channels=channels + (network.stored is not None)
-    )
+    channels += network.stored is not None and network.clip is None  # a heatmap
+    return Shown(width_px, height_px, height_px, padded=lowest.height < height_px, channels=channels)
 
 
 def outputs_of(network: Network) -> dict[str, str]:
@@ -125,7 +127,9 @@ def metadata(folder: Path, network: Network) -> dict[str, str]:
         )
     if network.task == JOINTS:
         values |= {"task": "detection of people and their joints", "joints": json.dumps(JOINT_NAMES)}
-    if network.stored is not None:
+    if network.clip is not None:
+        values |= export_clips.about(network.clip, _RESIZED)
+    elif network.stored is not None:
         values |= {
             "task": "classification of a picture and a heatmap of people's joints",
             "input": f"uint8 (batch, height, width, 4) RGB and heatmap, 0 to 255, not normalised; {kind}",
@@ -146,6 +150,8 @@ def _detects(network: Network) -> bool:
 def to_onnx(network: Network) -> Any:
     """The network as a torch.onnx.ONNXProgram for batches of any size, and of any shape where pictures are letterboxed.
 
+    One of clips takes single windows (B, T, P, P, 3), for which its module has a view each.
+
     Raises DataError where PyTorch's exporter cannot follow the network. To be called before the network has seen a picture:
     Ultralytics' head keeps the places of the last picture's shape, and they would become constants.
     """
@@ -154,14 +160,15 @@ def to_onnx(network: Network) -> Any:
     if kind.padded:
         axes |= {1: "height", 2: "width"}
         height_px, width_px = 2 * kind.stride_px, 3 * kind.stride_px  # a side of one stride would be taken for a constant
-    pictures = torch.zeros((2, height_px, width_px, kind.channels), dtype=torch.uint8)
+    frames = () if network.clip is None else (network.clip.frames,)
+    pictures = torch.zeros((2, *frames, height_px, width_px, kind.channels), dtype=torch.uint8)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                network.module,
+                _exported(network),
                 (pictures,),
                 dynamo=True,
-                input_names=["pictures"],
+                input_names=[_input(network)],
                 output_names=list(outputs_of(network)),
                 dynamic_shapes=(axes,),
                 verbose=False,
@@ -172,6 +179,14 @@ def to_onnx(network: Network) -> Any:
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # source lines with this machine's paths
     return program
+
+
+def _input(network: Network) -> str:
+    return "pictures" if network.clip is None else export_clips.INPUT
+
+
+def _exported(network: Network) -> nn.Module:
+    return network.module if network.clip is None else export_clips.OneView(network.module).eval()
 
 
 def _cause(error: BaseException) -> str:
@@ -241,12 +256,21 @@ def read_pictures(folder: Path) -> list[RGB]:
 
 
 def batches(network: Network, pictures: list[RGB]) -> list[NDArray[np.uint8]]:
-    """Pictures as the network is shown them: the first alone, then batches (B, h, w, channels) of all others of one shape."""
-    first, *others = (network.view(rgb.shape[1], rgb.shape[0]).show(rgb) for rgb in pictures)
-    if network.stored is not None:  # anything will do for a heatmap, but nothing
-        first, *others = (np.dstack([rgb, rgb[..., :1]]) for rgb in (first, *others))
+    """Pictures as the network is shown them: the first alone, then batches (B, h, w, channels) of all others of one shape.
+
+    A network of clips is shown them moving: (B, T, P, P, 3).
+    """
+    first, *others = (_as_shown(network, rgb) for rgb in pictures)
     shapes = dict.fromkeys(rgb.shape for rgb in others)
     return [first[None], *(np.stack([rgb for rgb in others if rgb.shape == shape]) for shape in shapes)]
+
+
+def _as_shown(network: Network, rgb: RGB) -> NDArray[np.uint8]:
+    if network.clip is not None:
+        return export_clips.moving(rgb, network.clip)
+    shown = network.view(rgb.shape[1], rgb.shape[0]).show(rgb)
+    # Anything will do for a heatmap, but nothing.
+    return shown if network.stored is None else np.dstack([shown, shown[..., :1]])
 
 
 def difference(network: Network, ours: Outputs, theirs: Outputs) -> Difference:
@@ -328,11 +352,12 @@ def export(network: Network, path: Path, notes: dict[str, str], pictures: list[R
     network.module.cpu()  # where the two are compared and timed
     program = to_onnx(network)
     program.model.metadata_props.update(notes)
+    module = _exported(network)
     shown_pictures = batches(network, pictures)
 
     def ours(batch: NDArray[np.uint8]) -> Outputs:
         with torch.inference_mode():
-            outputs = network.module(torch.from_numpy(batch))
+            outputs = module(torch.from_numpy(batch))
         return [output.numpy() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)]
 
     with new_file(path) as temporary:
@@ -342,7 +367,7 @@ def export(network: Network, path: Path, notes: dict[str, str], pictures: list[R
         session = onnxruntime.InferenceSession(str(temporary), options, providers=["CPUExecutionProvider"])
 
         def theirs(batch: NDArray[np.uint8]) -> Outputs:
-            return session.run(None, {"pictures": batch})
+            return session.run(None, {_input(network): batch})
 
         found = sum((difference(network, ours(batch), theirs(batch)) for batch in shown_pictures), Difference())
         if not found.small:

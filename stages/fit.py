@@ -42,15 +42,22 @@ warnings.filterwarnings("ignore", message=".*(does not have many workers|isinsta
 LAST, BEST = "last.ckpt", "best.safetensors"
 
 
-class FitSettings(Record):
+class LoopSettings(Record):
+    """What the loop itself asks, whatever optimizer and schedule a family's module brings."""
+
     epochs: int = Field(50, gt=0)  # at most
     patience: int = Field(5, gt=0)  # epochs in a row without a lower validation loss before training stops
     max_hours: float = Field(12.0, gt=0)
     batch_size: int = Field(gt=0)  # of each process
+    devices: int | None = Field(None, gt=0)  # processes or GPUs; null: every GPU, or one process on a CPU
+
+
+class FitSettings(LoopSettings):
+    """And what AdamW and the one-cycle schedule ask."""
+
     learning_rate: float = Field(gt=0)  # the one-cycle schedule's highest
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: float = Field(0.1, gt=0, lt=1)  # of all steps, before the highest learning rate is reached
-    devices: int | None = Field(None, gt=0)  # processes or GPUs; null: every GPU, or one process on a CPU
 
 
 def one_cycle(step: int, warmup: int, total: int) -> float:
@@ -203,7 +210,7 @@ def fit(
     module: lightning.LightningModule,
     train: DataLoader[Any],
     val: DataLoader[Any],
-    settings: FitSettings,
+    settings: LoopSettings,
     seed: int,
     work: Path,
 ) -> tuple[dict[str, Tensor], pd.DataFrame, dict[str, Any]]:

@@ -1,38 +1,29 @@
 """A user's photos and videos: which there are, when they were taken, and a video's frames."""
 
-import contextlib
 import io
 import os
 import re
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 from heapq import heapify, heappop, heappush
 from pathlib import Path
 from typing import NamedTuple
 
-import av
-import numpy as np
 from PIL import Image
 
 from stages.datasets import PICTURE_ENDINGS as PICTURES
+from stages.datasets import VIDEO_ENDINGS as VIDEOS
 from stages.files import DataError
-from stages.pictures import FORMATS, RGB, UnreadablePicture
+from stages.pictures import FORMATS, UnreadablePicture
+from stages.video_files import Frame, frames, opened
 
-VIDEOS = (
-    *(".avi", ".mp4", ".m4v", ".mov", ".3gp", ".asf", ".wmv"),
-    *(".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts"),
-)
+__all__ = ["HIDDEN", "NO_ENDING", "PICTURES", "VIDEOS", "File", "Found", "Frame", "captured_at", "find", "frames"]
+__all__ += ["video_captured_at"]
+
 HIDDEN, NO_ENDING = "hidden", "no ending"  # in `Found.left_aside`, beside endings
-# What those endings stand for, by libav's names. No others: some of libav's formats are lists of further files to open.
-_CONTAINERS = "avi,mov,mp4,asf,matroska,webm,mpeg,mpegts,mpegvideo"
-_STARTS = re.compile(  # how such a file begins: one that does and cannot be opened is damaged
-    rb"RIFF|\x30\x26\xb2\x75|\x1a\x45\xdf\xa3|\x00\x00\x01[\xb3\xba]|....(ftyp|moov|mdat|wide|free|skip)", re.DOTALL
-)
 _EXIF, _DATE_TIME = 0x8769, 0x0132
 _TIMES = ((0x9003, 0x9291), (0x9004, 0x9292), (_DATE_TIME, 0x9290))  # original, digitized, changed; each with its fraction
 _TIME = re.compile(r"(\d{4})[:/-]([ \d]\d)[:/-]([ \d]\d)[ T]([ \d]\d):([ \d]\d):([ \d]\d)(?:\.(\d+))?")
@@ -193,7 +184,7 @@ def video_captured_at(path: Path) -> datetime | None:
     MP4 means UTC by its standard, but cameras without a zone write their own clock: the time is given as written, no zone.
     """
     try:
-        with _opened(path) as container:
+        with opened(path) as container:
             return _time(container.metadata.get("creation_time"))
     except (OSError, UnreadablePicture):
         return None
@@ -210,84 +201,3 @@ def _time(written: object, fraction: object = None) -> datetime | None:
         return second.replace(microsecond=int(f"{digits[0] if digits else '':0<6.6}"))
     except ValueError:  # 0000:00:00 00:00:00 and other nonsense
         return None
-
-
-# A video's frames --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    number: int  # of all frames of the stream, from 0
-    seconds: float  # from the first frame
-    rgb: RGB  # uint8 (height, width, 3), the right way up
-    frame_rate: float | None  # of the stream, frames a second, as its file says
-
-
-def frames(path: Path, rate: float) -> Iterator[Frame]:
-    """`rate` frames for each second of a video, one at a time: the first at or after each k / rate seconds, by its own time.
-
-    Raises OSError where the file cannot be opened, or UnreadablePicture: empty_file, not_a_video, no_video_stream, no_frames
-    or damaged. What comes before the damage is yielded first. A file cut between two frames cannot be told from a short one,
-    unless its format says more.
-    """
-    with _opened(path) as container:
-        stream = container.streams.best("video")
-        if not (container.streams.video or container.streams.audio):
-            raise UnreadablePicture("damaged", "neither video nor sound in it: cut off, perhaps")
-        if not isinstance(stream, av.VideoStream) or stream.codec_context is None:
-            raise UnreadablePicture("no_video_stream", "no video in it, or none that can be decoded")
-        frame_rate = stream.average_rate
-        shown_rate = float(frame_rate) if frame_rate else None
-        per_second = Fraction(str(rate))  # exact, as the times are
-        # Each frame of Motion JPEG and the like stands alone: those that are not due need not be decoded.
-        alone = stream.codec_context.codec.intra_only
-        number, due, start = 0, 0, Fraction(0)
-        try:
-            for packet in container.demux(stream):
-                _require_whole(packet, number)
-                if alone and packet.size and number and (_time_of(packet, number, frame_rate) - start) * per_second < due:
-                    number += 1
-                    continue
-                for frame in packet.decode():
-                    _require_whole(frame, number)
-                    time = _time_of(frame, number, frame_rate)
-                    start = start if number else time
-                    if (time - start) * per_second >= due:
-                        due = int((time - start) * per_second) + 1
-                        rgb = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                        yield Frame(number, float(time - start), np.ascontiguousarray(rgb), shown_rate)
-                    number += 1
-        except av.FFmpegError as error:
-            raise UnreadablePicture("damaged", f"after {number} frames: {error.strerror}") from None
-        if number == 0:
-            raise UnreadablePicture("no_frames", "a video without a frame")
-
-
-def _require_whole(part: av.Packet | av.VideoFrame, number: int) -> None:
-    if part.is_corrupt:
-        raise UnreadablePicture("damaged", f"after {number} frames: the next is incomplete")
-
-
-def _time_of(part: av.Packet | av.VideoFrame, number: int, frame_rate: Fraction | None) -> Fraction:
-    """In seconds, from wherever the stream counts them."""
-    if part.pts is not None and part.time_base is not None:
-        return part.pts * part.time_base
-    if not frame_rate:
-        raise UnreadablePicture("damaged", "its frames have no times")
-    return number / frame_rate
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator["av.container.InputContainer"]:
-    with path.open("rb") as file:
-        start = file.read(12)
-    if not start:
-        raise UnreadablePicture("empty_file", "the file has 0 bytes")
-    try:  # `file:`, as libav takes what stands before a colon for a protocol
-        container = av.open(f"file:{path}", options={"format_whitelist": _CONTAINERS}, metadata_errors="replace")
-    except av.FFmpegError as error:  # some are OSErrors, though the file was opened a moment ago
-        if _STARTS.match(start):
-            raise UnreadablePicture("damaged", f"{error.strerror}: cut off, perhaps") from None
-        raise UnreadablePicture("not_a_video", f"no video format: starts with {start!r}") from None
-    with container:
-        yield container

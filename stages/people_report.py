@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -20,8 +19,9 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors import safe_open
 
 from stages import scores
-from stages.files import new_folder, read_json, require_manifest, seed_from, sha256_file
+from stages.files import new_folder, require_manifest, seed_from, sha256_file
 from stages.joints import NEGATIVE, NOT_A_NUMBER, OUT_OF_BOUNDS, has_place
+from stages.page import about, confusion_rows, in_turn, of_test, plain, rejects_of, save, write_page
 from stages.people import ABSENT, BONES, HEAD_TOP, JOINT_NAMES, L_ANKLE, R_ANKLE, points
 from stages.pictures import RGB, UnreadablePicture, decode, read_picture, resize
 from stages.predictions import TABLE
@@ -167,11 +167,6 @@ class Album:
         return self.add(rgb, people_of(self.true[sample_id]), text)
 
 
-def in_turn(names: Iterable[str], seed: int = 0) -> list[str]:
-    """Names in an order of chance that is the same in every run."""
-    return sorted(set(names), key=lambda name: seed_from(seed, name))
-
-
 def of_reason(album: Album, rejects: pd.DataFrame) -> list[dict[str, str]]:
     """A few pictures that the rejects (rows of rejects.csv, of one reason) are about: the first that can be read.
 
@@ -300,22 +295,6 @@ def ablations(answers: dict[str, pd.DataFrame], reference: str) -> list[dict[str
     return rows
 
 
-def confusion_rows(table: pd.DataFrame, labels: list[str]) -> list[dict[str, Any]]:
-    """Counts of actual against predicted, in the order of `labels`: label, n, and for each class its count and share of n."""
-    counts = table.pivot_table(index="actual", columns="predicted", values="n", aggfunc="sum", fill_value=0)
-    counts = counts.reindex(index=labels, columns=labels, fill_value=0)
-    return [
-        {"label": label, "n": int(row.sum()), "cells": [{"n": int(n), "share": float(n / max(1, row.sum()))} for n in row]}
-        for label, row in zip(labels, counts.to_numpy(), strict=True)
-    ]
-
-
-def of_test(metrics: Path, model: str, table: str) -> pd.DataFrame:
-    """The rows of the test part in <model>.<table>.csv."""
-    rows = pd.read_csv(metrics / f"{model}.{table}.csv", keep_default_na=False, na_values={"pckh": [""]})
-    return rows[rows["part"] == TEST].reset_index(drop=True)
-
-
 def activities(album: Album, models: dict[str, dict[str, Any]], dataset: str, metrics: Path, answers: Path) -> dict[str, Any]:
     """What the page says of stage 2, beside each model's own figures."""
     said = {}
@@ -384,17 +363,6 @@ def chart_pose_loss(curve: pd.DataFrame, title: str, out: Path) -> None:
     save(figure, out)
 
 
-def save(figure: Any, out: Path) -> None:
-    """Write a chart as an SVG, the same in every run, and close it."""
-    figure.savefig(out, bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
-
-
-def plain(text: str) -> str:
-    """A name as matplotlib is to write it: `$` would begin a formula."""
-    return text.replace("$", r"\$")
-
-
 # The page ------------------------------------------------------------------------------------------------------------
 
 
@@ -403,26 +371,20 @@ def write(
     metrics: Path, answers: Path, out: Path,
 ) -> None:  # fmt: skip
     """Write the page into the folder `out`, from what stages/report.py has read and its folders."""
-    files = {"counts": clean / "counts.json", "source": clean / "source.json", "splits": splits / "report.json"}
-    read = {name: read_json(path) for name, path in files.items()}
-    rejects = pd.read_csv(clean / "rejects.csv", keep_default_na=False, dtype=str)
-    label = "embedded data" if samples.data == "embedded" else "your data"
+    known, rejects = about(samples, clean, splits), rejects_of(clean)
+    label = known["label"]
     tells = {name: found for name, found in models.items() if any("f1_macro" in part for part in found["parts"].values())}
     finds = {name: found for name, found in models.items() if name not in tells}
     heatmaps, predictions = Path("data/heatmaps") / dataset, Path("data/predictions") / dataset / f"{dataset}-{POSE}"
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("people_report.html")
     with new_folder(out) as folder:
         (folder / "pictures").mkdir()
         album = Album(samples, folder / "pictures")
-        page = template.render(
-            dataset=dataset, label=label, clean=clean.as_posix(), models=models, left_out=left_out, **read,
+        write_page(
+            folder, "people_report.html", dataset=dataset, models=models, left_out=left_out, **known,
             **activities(album, tells, dataset, metrics, answers), **poses(finds, metrics, label, folder),
             chosen=chosen_people(album, heatmaps, predictions), least_score=LEAST_SCORE,
             rules=RULES, rejected=rejects.groupby(["kind", "reason"]).size().items(), galleries=galleries(album, rejects),
-            means=distributions(samples, splits, read["splits"], label, folder), joints=JOINT_NAMES,
-            categories=categories(album), labels=sorted(samples.pictures["label"].unique()),
+            means=distributions(samples, splits, known["splits"], label, folder), joints=JOINT_NAMES,
+            categories=categories(album),
         )  # fmt: skip
-        (folder / "index.html").write_text(page, encoding="utf-8")
     print(f"report: {out / 'index.html'}")

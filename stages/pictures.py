@@ -129,17 +129,16 @@ def _rgb(image: Image.Image) -> RGB:
 def inspect(data: bytes, max_pixels: int = MAX_PIXELS) -> Inspected:
     """Read a picture's bytes once: size, hashes, whether it has colour. Raises UnreadablePicture."""
     rgb, (width, height) = decode(data, _LOOK_PX, max_pixels)
+    infrared, phash = colourless_and_hash(rgb)
+    return Inspected(width, height, infrared, len(data), hashlib.sha256(data).hexdigest(), phash)
+
+
+def colourless_and_hash(rgb: RGB) -> tuple[bool, str]:
+    """Whether a picture, uint8 (h, w, 3), has no colour, and its 64-bit perceptual hash."""
     small = cv2.resize(rgb, (32, 32), interpolation=cv2.INTER_AREA)
     red, green, blue = cv2.split(small)
     chroma = cv2.subtract(cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue))
-    return Inspected(
-        width_px=width,
-        height_px=height,
-        infrared=cv2.mean(chroma)[0] < _INFRARED_CHROMA,
-        bytes=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        phash=perceptual_hash(small),
-    )
+    return cv2.mean(chroma)[0] < _INFRARED_CHROMA, perceptual_hash(small)
 
 
 def perceptual_hash(rgb_32: RGB) -> str:
@@ -148,10 +147,10 @@ def perceptual_hash(rgb_32: RGB) -> str:
     return np.packbits((terms > np.median(terms)).ravel()).tobytes().hex()
 
 
-def jpeg(rgb: RGB) -> bytes:
-    """A JPEG file of uint8 (h, w, 3), colour at full resolution: none bleeds over an edge that was cut or drawn."""
+def jpeg(rgb: RGB, quality: int = 95, subsampling: str = "4:4:4") -> bytes:
+    """A JPEG file of uint8 (h, w, 3). Colour at full resolution, 4:4:4, does not bleed over an edge that was cut or drawn."""
     memory = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(rgb)).save(memory, "JPEG", quality=95, subsampling="4:4:4")
+    Image.fromarray(np.ascontiguousarray(rgb)).save(memory, "JPEG", quality=quality, subsampling=subsampling)
     return memory.getvalue()
 
 

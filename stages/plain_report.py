@@ -10,7 +10,6 @@ from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -19,9 +18,11 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from stages.files import new_folder, read_json, require_manifest
-from stages.people_report import Album, best_of, confusion_rows, in_turn, of_reason, of_test, plain, save
+from stages.page import about, confusion_rows, in_turn, of_test, plain, rejects_of, save, write_page
+from stages.people_report import Album, best_of, of_reason
 from stages.predictions import FEATURES
 from stages.samples import TEST, Samples
+from stages.scores import PAIR, RECALL
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -57,11 +58,13 @@ DOCUMENT = {
 
 
 def comparisons(metrics: Path) -> dict[str, Any]:
-    """What stages/compare.py wrote, nothing where it did not: `comparisons`, and `baselines`, by model, with a constant answer.
+    """What stages/compare.py wrote, nothing where it did not: `comparisons`, and by model `baselines`, with a constant answer,
+    and `chances`, with choices by chance.
 
-    Of each: model, reference, of_document, `figures` by name, and `recalls` by class. Missing values are left out.
+    Of each: model, reference, of_document, `figures` by name, `recalls` by class, and `pairs`, choices, by pair of classes.
+    Missing values are left out.
     """
-    found: dict[str, Any] = {"comparisons": [], "baselines": {}}
+    found: dict[str, Any] = {"comparisons": [], "baselines": {}, "chances": {}}
     path = metrics / "comparison.csv"
     if not path.is_file():
         return found
@@ -74,12 +77,13 @@ def comparisons(metrics: Path) -> dict[str, Any]:
             "reference": reference,
             "of_document": bool(of_document),
             "figures": {row["figure"]: row for row in records if not row["label"]},
-            "recalls": {row["label"]: row for row in records if row["label"]},
+            "recalls": {row["label"]: row for row in records if row["figure"] == RECALL},
+            "pairs": {row["label"]: row for row in records if row["figure"] == PAIR},
         }
         if pair["recalls"]:
             found["comparisons"].append(pair)
         else:
-            found["baselines"][model] = pair
+            found["baselines" if pair["figures"] else "chances"][model] = pair
     return found
 
 
@@ -289,27 +293,20 @@ def write(
     metrics: Path, answers: Path, out: Path,
 ) -> None:  # fmt: skip
     """Write the page into the folder `out`, from what stages/report.py has read and its folders."""
-    files = {"counts": clean / "counts.json", "source": clean / "source.json", "splits": splits / "report.json"}
-    read = {name: read_json(path) for name, path in files.items()}
-    rejects = pd.read_csv(clean / "rejects.csv", keep_default_na=False, dtype=str)
+    known = about(samples, clean, splits)
     synthesized, predictions = Path("data/synthetic") / dataset, Path("data/predictions") / dataset
-    label = "embedded data" if samples.data == "embedded" else "your data"
     compared, made = comparisons(metrics), synthetic(synthesized)
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("plain_report.html")
     with new_folder(out) as folder:
         (folder / "pictures").mkdir()
         album = Album(replace(samples, boxes=samples.boxes.head(0)), folder / "pictures")
-        page = template.render(
-            dataset=dataset, label=label, clean=clean.as_posix(),
-            models=models, left_out=left_out, document=DOCUMENT if DOCUMENT.keys() & models.keys() else {}, **read,
+        write_page(
+            folder, "plain_report.html", dataset=dataset, models=models, left_out=left_out,
+            document=DOCUMENT if DOCUMENT.keys() & models.keys() else {}, **known,
             **judged(album, models, dataset, metrics, answers), **compared,
             rare=of_rare_classes(compared["comparisons"], made),
-            mixed=features(compared["comparisons"], samples, predictions, label, folder),
+            mixed=features(compared["comparisons"], samples, predictions, known["label"], folder),
             synthetic=made, montages=montages(synthesized, folder / "pictures"),
-            by_species=by_species(samples.pictures, read["counts"]), removed=removed(album, rejects),
-            classes=classes(album, samples.pictures), labels=sorted(samples.pictures["label"].unique()),
+            by_species=by_species(samples.pictures, known["counts"]), removed=removed(album, rejects_of(clean)),
+            classes=classes(album, samples.pictures),
         )  # fmt: skip
-        (folder / "index.html").write_text(page, encoding="utf-8")
     print(f"report: {out / 'index.html'}")

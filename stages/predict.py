@@ -26,11 +26,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from stages import annotate, media, own_labels, separate, sequences, trained
+from stages import annotate, media, own_labels, separate, sequences, trained, windows
 from stages.command import run as run_command
 from stages.entries import CANNOT_BE_READ, Looker, entries
 from stages.files import DataError, sha256_file
-from stages.formats import camtrap_dp, coco_camera_traps, megadetector, timelapse
+from stages.formats import actions, camtrap_dp, coco_camera_traps, megadetector, timelapse
 from stages.inference import threads
 from stages.journal import Journal
 from stages.megadetector import Detections
@@ -55,13 +55,16 @@ Finds out what is on photos and videos with a trained model, and writes tables t
   python -m stages.predict camera_trap-crop-efficientnet-class /media/card --boxes megadetector.json
   python -m stages.predict activity-pose photos --annotated          people and their joints
   python -m stages.predict activity-rgb-heatmap photos --annotated   and what they do
+  python -m stages.predict action-kinetics-100 videos --fps 2 --annotated
+                                                                     what animals do in videos and GIFs, moment by moment
 
 In the folder OUT:
   predictions.csv     a row for each file, as Timelapse imports it: what it shows, how sure, whether to look at it
   megadetector.json   the MegaDetector batch format: for Timelapse, AddaxAI and others
   coco.json           COCO Camera Traps
   camtrap_dp/         Camtrap DP media and observations, with --utc-offset
-  annotated/          copies with boxes, skeletons and the heatmap drawn, with --annotated
+  actions.csv         of a model of actions: a row for each moment of each video
+  annotated/          copies with boxes, skeletons and the heatmap drawn, with --annotated; of actions a film strip
   scores/             how often it was right, with --labels
   journal.jsonl       what the model said of each file so far
 
@@ -89,8 +92,11 @@ def settle_threads(looker: Looker) -> None:
     cores = threads()
     if torch.cuda.is_available() or cores == 1:
         return
-    picture = network.view(4, 3).show(np.zeros((3, 4, 3), np.uint8))
-    batch = (np.dstack([picture, picture[..., :1]]) if network.stored else picture)[None]
+    if network.clip is not None:
+        batch = network.clip.show(np.zeros((network.clip.frames, 3, 4, 3), np.uint8))[None]
+    else:
+        picture = network.view(4, 3).show(np.zeros((3, 4, 3), np.uint8))
+        batch = (np.dstack([picture, picture[..., :1]]) if network.stored else picture)[None]
     seconds = {}
     for count in (cores, 1):
         torch.set_num_threads(count)
@@ -123,7 +129,8 @@ def look(journal: Journal, looker: Looker, found: media.Found, earlier: Known) -
         settle_threads(looker)
     bar = tqdm(total=len(files), initial=len(files) - len(left), desc="files", unit="", disable=None, smoothing=0.1)
     with bar:
-        for entry in entries(looker, found.root, left):
+        said = windows.entries if looker.network.clip else entries
+        for entry in said(looker, found.root, left):
             journal.append(entry)
             bar.update()
     return len(left)
@@ -136,7 +143,8 @@ def index(journal: Journal, files: list[media.File]) -> pd.DataFrame:
     for offset, line in journal.lines():
         file = now.get(line["path"])
         if file is not None and (line["bytes"], line["mtime_ns"]) == (file.bytes, file.mtime_ns):
-            rows[file.path] = (offset, line.get("captured_at"), file.is_video)  # a later line is of a later look
+            is_video = file.is_video or "frames" in line  # a GIF may be one
+            rows[file.path] = (offset, line.get("captured_at"), is_video)  # a later line is of a later look
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["offset", "captured_at", "is_video"])
     table["captured_at"] = pd.to_datetime(table["captured_at"], format="ISO8601").astype("datetime64[us]")
     return table.rename_axis("path").reset_index()
@@ -172,6 +180,8 @@ def write_all(
     timelapse.write(out / "predictions.csv", counted(), run)
     megadetector.write(out / "megadetector.json", every(), run)
     coco_camera_traps.write(out / "coco.json", every(), run)
+    if run.in_windows:
+        actions.write(out / "actions.csv", every(), run)
     if zone is not None:
         camtrap_dp.write(out / "camtrap_dp", every(), run, zone)
     return summary
@@ -215,7 +225,7 @@ def parser() -> argparse.ArgumentParser:
     add("paths", metavar="PATH", nargs="+", type=Path, help="folders, searched with all below them, or single files")
     add("--out", type=Path, help="folder to write (predictions/MODEL/<name of the folder>)")
     options = parser.add_argument_group("what is looked at").add_argument
-    options("--fps", type=_positive, default=1.0, help="frames to look at in each second of a video (1)")
+    options("--fps", type=_positive, default=1.0, help="frames, or windows of actions, to begin in each second of a video (1)")
     options("--boxes", type=Path, metavar="JSON", help="MegaDetector results: their boxes are classified (crop models)")
     options(
         "--detector", metavar="MODEL", help="what finds the boxes or joints (crop and heatmap models; the one trained behind)"
@@ -325,6 +335,7 @@ def described(model: Model, found: media.Found, given: list[Path], threshold: fl
         boxes_from=model.boxes_from,
         finds_joints=JOINTS in {network.task for network in (model.network, model.detector) if network},
         heatmaps=model.heatmaps if model.detector else None,
+        in_windows=model.network.clip is not None,
     )
 
 
@@ -348,14 +359,17 @@ def main() -> None:
     # What can be wrong is found out before hours of work.
     model = trained.open_model(args.model, args.detector, args.boxes)
     network, chosen, floor = model.network, trained.chosen_for(model, args.threshold), score_floor(model, args.threshold)
-    of_people = network.task == JOINTS or model.heatmaps is not None
-    if args.species and of_people:
+    actor = PERSON if model.heatmaps is not None else ANIMAL if network.clip is not None else None
+    if args.species and actor == ANIMAL:
+        raise DataError(f"{model.key} tells what animals do, not which they are: --species is not for it")
+    if args.species and (actor == PERSON or network.task == JOINTS):
         raise DataError(f"--species is for models of animals; {model.key} is one of people")
     species = allowed_species(args.species, network.classes)
     task = BOX if model.finds_boxes else CLASS
-    rules = Rules(task, network.classes, chosen, args.review_below, species, of_people=model.heatmaps is not None)
+    rules = Rules(task, network.classes, chosen, args.review_below, species, actor)
     found = media.find(args.paths)
-    labels = own_labels.read(args.labels, found.files, found.root) if args.labels else None
+    clips = network.clip is not None
+    labels = own_labels.read(args.labels, found.files, found.root, clips) if args.labels else None
     listed = Detections(args.boxes, [file.path for file in found.files]) if args.boxes else None
     events = sequences_of_list(args.sequences, found.files) if args.sequences else None
     looker = Looker(network, floor, args.fps, args.batch_size, model.detector, listed, model.heatmaps)

@@ -2,7 +2,8 @@
 
 It draws an embedded data set from another seed, so other pictures than any model is scored on. Of camera traps every box gets
 the one label `animal`: where something is can be learned from it, which species is not. Of people it learns their joints, as
-published pose networks have; of objects, ImageNet's stand-in, which they are. A profile that starts from published weights
+published pose networks have; of objects, ImageNet's stand-in, which they are; of people in motion, Kinetics' stand-in, what they
+do. A profile that starts from published weights
 pretrains nothing, and the folder says so.
 """
 
@@ -14,8 +15,10 @@ from typing import Any
 
 from pydantic import Field
 
+from stages import clips
 from stages.bboxes import BoxesSettings, boxed
 from stages.clean import CleanSettings, clean_all
+from stages.clips import ClipsSettings
 from stages.command import run
 from stages.datasets import adapter
 from stages.files import new_folder, seed_from, write_json
@@ -30,8 +33,8 @@ from stages.train import make_job
 
 ANIMAL = "animal"
 # What can be drawn, and how it is read.
-ADAPTERS = {"camera_trap": "caltech_camera_traps", "activity": "mpii", "objects": "folders"}
-LABELS = {"camera_trap": ANIMAL, "activity": PERSON}  # the one class that all is made; objects keep theirs
+ADAPTERS = {"camera_trap": "caltech_camera_traps", "activity": "mpii", "objects": "folders", "movement": "clip_folders"}
+LABELS = {"camera_trap": ANIMAL, "activity": PERSON}  # the one class that all is made; objects and movements keep theirs
 
 
 class PretrainSettings(Record):
@@ -53,7 +56,7 @@ def drawn(name: str, settings: Record, seed: int, folder: Path) -> Samples:
     files: dict[str, tuple[int, str | None]] = {path: (found.bytes, None) for path, found in scan(folder).items()}
     raw = adapter(ADAPTERS[name]).read(folder, files, ())
     found = clean_all(raw, folder, files, CleanSettings.model_validate({"max_bad_share": 1.0}), 1)
-    samples = Samples(found.samples, found.boxes, folder, "embedded", found.people, found.joints)
+    samples = Samples(found.samples, found.boxes, folder, "embedded", found.people, found.joints, videos=found.videos)
     if not found.people.empty:
         with_boxes = boxed(samples, BoxesSettings.model_validate({}))
         samples = Samples(with_boxes.pictures, with_boxes.boxes, folder, "embedded", with_boxes.people, with_boxes.joints)
@@ -90,8 +93,11 @@ def main() -> None:
     shares = {TRAIN: 1 - settings.val, VAL: settings.val}
     part = by_class(samples.pictures, "seq_id", shares, seed)
     parts = samples.pictures[["sample_id"]].assign(part=part)
+    tables = work / "clips"
+    if len(samples.videos) and not tables.is_dir():
+        clips.store(samples, samples.pictures["sample_id"].tolist(), ClipsSettings.model_validate({}), work / "unfinished", tables)
     with new_folder(args.out) as out:
-        places = {"seed": seed, "work": work / "state", "models": args.out.parent, "needs": work, "out": out}
+        places = {"seed": seed, "work": work / "state", "models": args.out.parent, "needs": work, "out": out, "tables": tables}
         job = make_job(samples, parts, **places)
         trained = chosen.train(own, job)
         write_json(

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import matplotlib
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages import people_report, plain_report, scores
+from stages import clips_report, page, people_report, plain_report, scores
 from stages.command import run
 from stages.files import new_folder, read_json, require_manifest, seed_from
 from stages.pictures import decode, resize
@@ -140,7 +139,7 @@ def chart(models: dict[str, dict[str, Any]], out: Path) -> None:
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="lower right", frameon=False)
-    people_report.save(figure, out)
+    page.save(figure, out)
 
 
 def main() -> None:
@@ -165,13 +164,12 @@ def main() -> None:
     folders = (args.clean, args.splits, args.metrics, args.answers, args.out)
     if len(samples.people):
         return people_report.write(args.dataset, samples, models, left_out, *folders)
+    if len(samples.videos):
+        return clips_report.write(args.dataset, samples, models, left_out, *folders)
     if samples.pictures["location"].isna().all():
         return plain_report.write(args.dataset, samples, models, left_out, *folders)
     judged = {name: found["parts"][UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found["parts"]}
     best = max(judged, key=lambda name: judged[name], default=None)
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    ).get_template("report.html")
     absent: dict[tuple[str, str], list[str]] = {}  # which models miss the same classes in the same part
     for name, found in models.items():
         for part, labels in found["absent"].items():
@@ -185,15 +183,14 @@ def main() -> None:
             require_manifest(folder)
             answers = pd.read_parquet(folder / "answers.parquet")
             wrong = mistakes(samples, answers[answers["part"] == UNSEEN], out / "pictures")
-        page = template.render(
-            dataset=args.dataset, choices=choices(models), source=source,
+        page.write_page(
+            out, "report.html", dataset=args.dataset, choices=choices(models), source=source,
             rivals=against_classifiers(models, args.answers),
             counts=counts, splits=splits, models=models, best=best, mistakes=wrong,
             left_out=left_out, absent=absent,
             gallery=gallery(samples, 0, out / "pictures"),
             labels=sorted(samples.pictures["label"].unique()),
         )  # fmt: skip
-        (out / "index.html").write_text(page, encoding="utf-8")
     print(f"report: {args.out / 'index.html'}")
 
 

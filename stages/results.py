@@ -54,6 +54,18 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """A window of a video, and what is done in it."""
+
+    start_s: float  # from the video's first frame
+    end_s: float
+    label: str
+    score: float  # how sure the model is
+    confidence: float  # the same after calibration
+    review: bool  # a person should look at it
+
+
+@dataclass(frozen=True)
 class Result:
     """One file. Where `failure` says why it could not be read, all that a model would have said is blank."""
 
@@ -65,7 +77,8 @@ class Result:
     height_px: int = 0
     captured_at: datetime | None = None  # by the camera's clock, no zone
     frame_rate: float | None = None  # of a video, frames a second; None for a picture
-    frames: tuple[int, ...] = ()  # of a video: the numbers of those that were looked at
+    frames: tuple[int, ...] = ()  # of a video: the numbers of those that were looked at, or on which windows begin
+    moments: tuple[Moment, ...] = ()  # of a video that was looked at in windows: each of them, in time
     label: str | None = None  # the answer: a class, or EMPTY
     score: float = 0.0  # how sure the model is
     confidence: float = 0.0  # the same after calibration: how often such an answer is right
@@ -74,8 +87,8 @@ class Result:
     sequence_label: str | None = None  # the answer for all of them together
     sequence_confidence: float = 0.0
     boxes: tuple[Box, ...] = ()  # the surest first; also those below the run's threshold
-    scores: dict[str, float] = field(default_factory=dict)  # of a model of whole pictures: each class's probability
-    of_people: bool = False  # the answer is what people do
+    scores: dict[str, float] = field(default_factory=dict)  # of a model of whole pictures or videos: each class's score
+    actor: str | None = None  # PERSON or ANIMAL where the answer is what such a one does; None: it is what the file shows
 
     def shown(self, threshold: float) -> tuple[Box, ...]:
         """The boxes that are sure enough."""
@@ -89,8 +102,8 @@ class Result:
         return next(kind for kind in (PERSON, VEHICLE, ANIMAL, EMPTY) if kind in there)
 
     def kind_of(self, label: str) -> str:
-        """What an answer is a kind of: an activity of a person, whether or not one was found."""
-        return PERSON if self.of_people else kind_of(label)
+        """What an answer is a kind of: an activity of a person, whether or not one was found; an action of an animal."""
+        return self.actor or kind_of(label)
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class Run:
     boxes_from: str | None = None  # the MegaDetector file, or our detector, whose boxes were classified
     finds_joints: bool = False  # its boxes of people have joints
     heatmaps: HeatmapSettings | None = None  # of a model that tells what people do by a heatmap of their joints
+    in_windows: bool = False  # videos were looked at in windows of time, for what is done in them
 
 
 def kind_of(label: str) -> str:

@@ -1,10 +1,10 @@
-"""Metrics as named pure functions over confusion counts.
+"""Metrics as named pure functions: over confusion counts, and over the scores of classes.
 
-Letters: C classes, G groups (sequences), R bootstrap draws. A confusion array is (..., C, C): row = true class, column =
-predicted class.
+Letters: N items, C classes, G groups (sequences), R bootstrap draws. A confusion array is (..., C, C): row = true class, column
+= predicted class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
+from stages.files import DataError
+
 Counts = NDArray[np.float64]
+
+BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
+# What models are compared by beyond FIGURES: the recall of one class, mAP, choices between the two classes of a pair.
+RECALL, MAP, PAIR = "recall", "map", "pair"
+ALL_PAIRS, CHANCE = "all pairs", "chance"  # the label of all pairs together, and what choices are compared with
+SCORES = "scores.parquet"  # beside the answers for clips: the score of every class
+MOST = 20_000_000  # numbers in one array of a bootstrap
 
 
 def confusion(actual: pd.Series, predicted: pd.Series, classes: list[str]) -> Counts:
@@ -85,17 +94,17 @@ def bootstrap(counts_by_group: Counts, draws: int, seed: int) -> Counts:
     Pictures of one sequence are alike, so sequences are drawn, not pictures: drawing pictures makes intervals too narrow.
     """
     groups = len(counts_by_group)
-    rng = np.random.default_rng(seed)
     flat = counts_by_group.reshape(groups, -1)
-    drawn = [
-        rng.multinomial(groups, np.full(groups, 1 / groups), size=size) @ flat
-        for size in _blocks(draws, max(1, 20_000_000 // groups))
-    ]
+    drawn = [times @ flat for times in _resamples(groups, draws, seed, groups)]
     return np.concatenate(drawn).reshape(draws, *counts_by_group.shape[1:])
 
 
-def _blocks(total: int, size: int) -> list[int]:
-    return [min(size, total - start) for start in range(0, total, size)]
+def _resamples(groups: int, draws: int, seed: int, wide: int) -> Iterator[NDArray[np.int64]]:
+    """How often each group is in each draw, the same for an equal seed: (r, G) at a time, so that (r, wide) fits in memory."""
+    rng = np.random.default_rng(seed)
+    size = max(1, MOST // max(1, wide))
+    for start in range(0, draws, size):
+        yield rng.multinomial(groups, np.full(groups, 1 / groups), size=min(size, draws - start))
 
 
 def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
@@ -176,3 +185,93 @@ def per_class(table: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
             "f1": f1,
         }
     )
+
+
+# Scores of classes ---------------------------------------------------------------------------------------------------
+
+
+def average_precision(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """AP = sum over thresholds of precision times the rise of recall, equal scores as one threshold; NaN without a positive.
+
+    positive (N,), scores (N,). scikit-learn's `average_precision_score`, which says 0 where we say NaN.
+    """
+    return float(_average_precisions(positive, scores, np.ones((1, len(scores)), dtype=np.int32))[0])
+
+
+def _average_precisions(
+    positive: NDArray[np.bool_], scores: NDArray[np.float64], times: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """`average_precision` as if each item were there so many `times` (R, N), which are whole numbers: (R,)."""
+    order = np.argsort(-scores, kind="stable")
+    at = np.flatnonzero(positive[order])  # places of the positives: only there does recall rise
+    if not len(at):
+        return np.full(len(times), np.nan)
+    lasts = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of each run of equal scores
+    ends = lasts[np.searchsorted(lasts, at)]
+    times = times[:, order]
+    hits, found = times[:, at], times.cumsum(1, dtype=np.int32)[:, ends]
+    true = hits.cumsum(1)[:, np.searchsorted(at, ends, side="right") - 1]
+    with np.errstate(invalid="ignore"):
+        return (hits * (true / np.maximum(found, 1))).sum(1) / hits.sum(1)
+
+
+def average_precisions(actual: pd.Series, wide: pd.DataFrame) -> pd.Series:
+    """AP of each class: the columns of `wide` (N, C), scores of the items `actual` (N,), then classes that it does not score.
+
+    NaN for a class without an item. A class without scores, which a model does not know, scores 0 everywhere.
+    """
+    return pd.Series({label: average_precision(positive, scores) for label, positive, scores in _by_class(actual, wide)})
+
+
+def _by_class(actual: pd.Series, wide: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
+    labels, nothing = actual.to_numpy(dtype=object), np.zeros(len(actual))
+    for label in [*wide.columns, *sorted(set(labels) - set(wide.columns))]:
+        yield label, labels == label, wide[label].to_numpy(dtype=float) if label in wide else nothing
+
+
+def mean_average_precision(actual: pd.Series, wide: pd.DataFrame) -> float:
+    """mAP: the unweighted mean of `average_precisions` over the classes that occur."""
+    return float(average_precisions(actual, wide).mean())
+
+
+def map_bootstrap(actual: pd.Series, wide: pd.DataFrame, seq_ids: pd.Series, draws: int, seed: int) -> NDArray[np.float64]:
+    """mAP of resamples of whole sequences, (R,): over the classes that occur in the draw. All three are in one order.
+
+    An equal seed draws the same sequences, so differences of two models' draws are paired. With few items of a class draws lean
+    upwards: one that is drawn twice stands twice in the list, and above others of its class as well as below them.
+    """
+    numbers, sequences = pd.factorize(seq_ids, sort=True)
+    occurring = [(positive, own) for _, positive, own in _by_class(actual, wide) if positive.any()]
+    drawn = []
+    for counts in _resamples(len(sequences), draws, seed, len(actual)):
+        times = counts.astype(np.int32)[:, numbers]
+        drawn.append(np.array([_average_precisions(positive, own, times) for positive, own in occurring]))
+    return np.nanmean(np.concatenate(drawn, axis=1), axis=0)
+
+
+def map_figures(actual: pd.Series, wide: pd.DataFrame, seq_ids: pd.Series, draws: int, seed: int) -> dict[str, float]:
+    """map, map_low and map_high: mAP with its 95 % interval."""
+    low, high = interval(map_bootstrap(actual, wide, seq_ids, draws, seed))
+    return {"map": mean_average_precision(actual, wide), "map_low": low, "map_high": high}
+
+
+# Figures as they are written -----------------------------------------------------------------------------------------
+
+
+def require_finite(figures: pd.DataFrame) -> None:
+    """Raises DataError for the first figure of a part that is no finite number. `figures` have a column `part`."""
+    table = figures.set_index("part")
+    if (bad := ~np.isfinite(table)).any(axis=None):
+        part, name = bad.stack().idxmax()
+        raise DataError(f"{part}.{name} is not a finite number: nothing is written")
+
+
+def verdict(low: float, high: float) -> str:
+    """What an interval of a change says."""
+    return BETTER if low > 0 else WORSE if high < 0 else UNDECIDED
+
+
+def change_row(figure: str, label: str, n: int, before: float, after: float, ends: tuple[float, float]) -> dict[str, Any]:
+    """A row of a comparison: how a figure of `n` items changes, with the ends of the change's 95 % interval and its verdict."""
+    about = {"figure": figure, "label": label, "n": n, "before": before, "after": after, "change": after - before}
+    return about | {"low": ends[0], "high": ends[1], "verdict": verdict(*ends)}

@@ -12,7 +12,7 @@ from pydantic import Field, RootModel
 from stages.files import seed_from
 
 FURTHER = "further.parquet"  # beside the predictions table: `seed`, from 2 on, and the table's own columns
-FIGURES = "seeds.csv"  # beside the answers: a row for each training and part, with its figures
+SEEDS_CSV = "seeds.csv"  # beside the answers: a row for each training and part, with its figures
 
 
 class Seeds(RootModel[Annotated[int, Field(gt=0, le=99)]]):
@@ -24,11 +24,12 @@ def numbered(seed: int, count: int) -> list[tuple[int, int]]:
     return [(number, seed if number == 1 else seed_from(seed, "training", number)) for number in range(1, count + 1)]
 
 
-def figures(
-    predictions: pd.DataFrame, further: pd.DataFrame | None, of_one: Callable[[pd.DataFrame], pd.DataFrame]
-) -> pd.DataFrame:
-    """What `of_one` makes of each training's predictions, a row for each part, with the training's number as `seed`."""
-    tables = [of_one(predictions).assign(seed=1)]
+def figures(first: pd.DataFrame, further: pd.DataFrame | None, of_one: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """The figures of each training, a row for each part, with the training's number as `seed`.
+
+    `first` are those of number 1; `of_one` makes them of the predictions of each `further` one.
+    """
+    tables = [first.assign(seed=1)]
     if further is not None:
         tables += [of_one(rows.drop(columns="seed")).assign(seed=number) for number, rows in further.groupby("seed")]
     table = pd.concat(tables, ignore_index=True)
@@ -36,11 +37,15 @@ def figures(
 
 
 def spread(own: pd.DataFrame) -> dict[str, float]:
-    """Mean and standard deviation (n - 1) of each figure over `own`, the trainings of one part; nothing of one alone."""
-    named = own.columns.drop(["part", "seed"])
-    of_each = {
-        f"{name}_{short}": float(own[name].agg(what)) for name in named for short, what in (("mean", "mean"), ("sd", "std"))
-    }
+    """Mean and standard deviation (n - 1) of each figure over `own`, the trainings of one part; nothing of one alone.
+
+    A figure that this part has in no training (of joints: where no head has a box) is left out; one that is missing in some
+    is not finite, and refused as it is written.
+    """
+    had = own.drop(columns=["part", "seed"]).dropna(axis="columns", how="all")
+    of_each: dict[str, float] = {}
+    for name, values in had.items():
+        of_each |= {f"{name}_mean": float(values.mean(skipna=False)), f"{name}_sd": float(values.std(skipna=False))}
     return {"seeds": len(own), **of_each} if len(own) > 1 else {}
 
 

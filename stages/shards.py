@@ -1,18 +1,18 @@
-"""Samples as tensors: many in one safetensors file, to be read by memory map in any order, nothing decoded.
+"""Samples as tensors: many in one safetensors file, to be read by memory map in any order.
 
     index.parquet              a row for each sample: sample_id, shard (a file), row in it, and what else is known
-    shards/00000.safetensors   uint8 (n, H, W, channels) under each name, n samples
+    shards/00000.safetensors   uint8 (n, H, W, channels) under each name, n samples; or uint8 (bytes,), files end to end
     made.json                  what they were made with
 
-`stages/networks/heatmap/stored.py` reads them. A file for each sample would cost DVC up to ten times as long, and float32 takes
-four times the bytes.
+`stages/networks/heatmap/stored.py` and `stages/stored_clips.py` read them. A file for each sample would cost DVC up to ten
+times as long, and float32 takes four times the bytes.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from stages.files import MANIFEST, DataError, new_file, new_folder, read_json, sha256_file, write_json
 
 INDEX, SHARDS, MADE = "index.parquet", "shards", "made.json"
-Tensors = dict[str, NDArray[np.uint8]]  # (n, H, W, channels) of each name
+Tensors = dict[str, NDArray[np.uint8]]  # of each name (n, H, W, channels), or (bytes,), of which the index says whose is what
 
 
 def file_name(number: int) -> str:
@@ -48,7 +48,7 @@ class Unfinished:
 
     def add(self, number: int, tensors: Tensors, rows: list[dict[str, Any]]) -> None:
         """Keep one shard and what the index says of its samples, as JSON has it. Raises DataError where the disk refuses."""
-        assert {(tensor.dtype.str, len(tensor)) for tensor in tensors.values()} == {("|u1", len(rows))}
+        assert all(tensor.dtype == np.uint8 and (tensor.ndim == 1 or len(tensor) == len(rows)) for tensor in tensors.values())
         path, digest = self.work / file_name(number), hashlib.sha256()
         try:
             with new_file(path) as temporary, temporary.open("wb") as file:
@@ -64,17 +64,26 @@ class Unfinished:
             ) from None
         self._whole[number] = path
 
-    def finish(self, made: dict[str, Any]) -> pd.DataFrame:
-        """Write `out`, whole or not at all, with `made` as its made.json, and return its index. All shards must be there."""
+    def index(self) -> pd.DataFrame:
+        """A row for each sample. All shards must be there."""
         assert not self.missing()
         rows = [
             {"shard": file_name(number), "row": row, **known}
             for number in range(self.count)
             for row, known in enumerate(read_json(self._record(number))["rows"])
         ]
-        index = pd.DataFrame(rows)
+        return pd.DataFrame(rows)
+
+    def finish(self, made: dict[str, Any], beside: Sequence[Path] = ()) -> pd.DataFrame:
+        """Write `out`, whole or not at all, with `made` as its made.json, and return its index. All shards must be there.
+
+        Copies of the files `beside` come along.
+        """
+        index = self.index()
         with new_folder(self.out) as folder:
             (folder / SHARDS).mkdir()
+            for path in beside:
+                shutil.copyfile(path, folder / path.name)
             for number, path in self._whole.items():
                 _link(path, folder / SHARDS / file_name(number))
             index.to_parquet(folder / INDEX, index=False)

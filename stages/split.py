@@ -5,7 +5,7 @@ One order of cutting, so that the test sets never move (spec, section 4):
     seen     a share of the sequences at the other locations
     the rest is divided by version: `location`, `class`; `official` takes the lists that came with the data
 Data without locations are cut once by class, `stratified`: the test part, and of the rest one version or several, each perhaps
-a subset, and perhaps apart from another's.
+a subset, and perhaps apart from another's; or `balanced`, so many of each class exactly (stages/balanced.py).
 The choice depends on ids, labels and the seed alone, never on the order of rows or files.
 """
 
@@ -21,9 +21,10 @@ from pydantic import Field, field_validator, model_validator
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from stages.balanced import Balanced, balanced
 from stages.command import run
 from stages.files import DataError, new_folder, seed_from, write_json
-from stages.samples import EMPTY, PARTS_CSV, SEEN, TEST, TRAIN, UNSEEN, UNUSED, VAL, read_samples
+from stages.samples import EMPTY, PARTS_CSV, SEEN, TEST, TEST5, TRAIN, UNSEEN, UNUSED, VAL, read_samples
 from stages.settings import Record, read_params, section
 
 
@@ -99,20 +100,26 @@ class SplitSettings(Record):
     class_: Shares | None = Field(None, alias="class")
     official: Official | None = None
     stratified: Stratified | None = None
+    balanced: Balanced | None = None
     near_duplicates: Literal["report", "fail", "together"] = "report"  # look-alikes: tell of, or refuse, those in two parts;
     # or keep them in one part, their sequences whole
     near_bits: int = Field(3, ge=0, le=7)  # 64-bit perceptual hashes this near count as look-alikes
 
     @model_validator(mode="after")
     def _some_version(self) -> Self:
-        if not (self.location or self.class_ or self.official or self.stratified):
-            raise ValueError("no version asked for: give `location`, `class`, `official` or `stratified` its shares or lists")
+        if not self.made():
+            raise ValueError(
+                "no version asked for: give `location`, `class`, `official`, `stratified` or `balanced` its shares or lists"
+            )
+        if len(set(self.made())) < len(self.made()):
+            raise ValueError("`stratified` and `balanced` have a version of the same name: rename one")
         return self
 
     def made(self) -> list[str]:
         """The versions that these settings ask for."""
         asked = {"location": self.location, "class": self.class_, "official": self.official}
-        return [name for name, given in asked.items() if given] + list(self.stratified.versions if self.stratified else ())
+        named = [given.versions for given in (self.stratified, self.balanced) if given]
+        return [name for name, given in asked.items() if given] + [name for versions in named for name in versions]
 
 
 def allocate(groups: Mapping[str, int], shares: Mapping[str, float], seed: int, largest_first: bool = False) -> dict[str, str]:
@@ -176,6 +183,11 @@ def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str,
 
     A picture without a location is unused wherever parts are kept apart by location: nobody knows on which side it belongs.
     """
+    return cut_all(pictures, settings, seed)[0]
+
+
+def cut_all(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> tuple[dict[str, pd.Series], dict[str, pd.Series]]:
+    """What `cut` returns, and {version: what each picture is also in} of those versions that have a column `also`."""
     pictures = pictures.sort_values("sample_id")
     if settings.near_duplicates == "together":
         pictures = pictures.assign(**{settings.group_by: joined(pictures, settings.group_by, settings.near_bits)})
@@ -184,8 +196,13 @@ def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str,
         versions["official"] = _official(pictures, settings.official, settings.group_by, seed)
     if settings.stratified:
         versions |= _stratified(pictures, settings.stratified, settings.group_by, seed_from(seed, "stratified"))
+    extra: dict[str, pd.Series] = {}
+    if settings.balanced:
+        made, also = balanced(pictures, settings.balanced, settings.group_by, seed_from(seed, "balanced"))
+        versions |= made
+        extra = dict.fromkeys(made, also)
     if not (settings.location or settings.class_):
-        return versions
+        return versions, extra
     if (settings.unseen or settings.location) and pictures["location"].isna().all():
         raise DataError(
             f"none of {len(pictures)} pictures has a location: parts cannot be kept apart by location. "
@@ -222,7 +239,7 @@ def cut(pictures: pd.DataFrame, settings: SplitSettings, seed: int) -> dict[str,
         parts = frozen.mask(rest, pictures["location"].map(lambda name: given.get(name, UNUSED)))
         trained = [location for location, part in given.items() if part == TRAIN]
         versions["location"] = parts.mask((parts == SEEN) & ~pictures["location"].isin(trained), UNUSED)
-    return versions
+    return versions, extra
 
 
 def _official(pictures: pd.DataFrame, lists: Official, group_by: str, seed: int) -> pd.Series:
@@ -405,12 +422,17 @@ def main() -> None:
     pictures = read_samples(args.clean).pictures.sort_values("sample_id", ignore_index=True)
     with new_folder(args.out) as out:
         reports = {}
-        for version, parts in cut(pictures, settings, args.seed).items():
+        versions, extra = cut_all(pictures, settings, args.seed)
+        for version, parts in versions.items():
             found = report(pictures, parts, settings.near_bits)
+            table = pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts})
+            if version in extra:
+                table["also"] = extra[version]
+                found["also"] = {TEST5: int((extra[version] == TEST5).sum())}
             found["warnings"] = check(version, found, settings)
             reports[version] = found
             (out / version).mkdir()
-            pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts}).to_csv(out / version / PARTS_CSV, index=False)
+            table.to_csv(out / version / PARTS_CSV, index=False)
             print(f"{version}: {found['pictures']}", *found["warnings"], sep="\n  ")
         write_json(out / "report.json", reports)
 

@@ -74,6 +74,12 @@ def open_model(name: str, detector: str | None, boxes: Path | None) -> Model:
     folder = find(name)
     network = load(folder)
     model = Model(folder.resolve().name, folder, network)
+    if network.clip is not None:
+        if boxes or detector:
+            raise DataError(
+                f"{model.key} tells what is done in videos, whoever is in them: --boxes and --detector are not for it"
+            )
+        return model
     if network.stored is not None:
         return _with_heatmaps(model, detector, boxes)
     if network.regions is None:
@@ -170,7 +176,7 @@ def chosen_for(model: Model, threshold: float | None) -> dict[str, float]:
         values = {"temperature": 1.0, "bias": 0.0}
     if threshold is not None:
         if not model.finds_boxes:
-            raise DataError(f"--threshold is for models that find boxes; {model.key} gives whole pictures a class")
+            raise DataError(f"--threshold is for models that find boxes; {model.key} gives whole pictures or videos a class")
         values = values | {"image_threshold": threshold, "box_threshold": threshold}
     if model.finds_boxes and "image_threshold" not in values:
         raise DataError(f"{model.key}: no threshold was chosen for it (data/answers): give one with --threshold, 0.3 perhaps")

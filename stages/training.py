@@ -12,7 +12,7 @@ from torch import nn
 
 from stages import backbones, cost
 from stages.files import DataError, seed_from, write_json
-from stages.fit import FitSettings, fit
+from stages.fit import LoopSettings, fit
 from stages.inference import Network, device
 from stages.loading import loader
 from stages.networks import Job, Trained
@@ -65,16 +65,18 @@ def trained(
     module: Any,
     train_set: Any,
     val_set: Any,
-    settings: FitSettings,
+    settings: LoopSettings,
     job: Job,
     card: dict[str, Any],
     use: Callable[[], Network],
     chances: NDArray[np.float64] | None = None,
+    shown: NDArray[np.uint8] | None = None,
 ) -> Trained:
     """Train `module.network`; `job.out` receives its best weights, weights.safetensors, and `card`, model.json.
 
     The sets are a family's `Dataset`s. `use` gives the trained network in use, of which the cost is measured. `chances` are
-    those of each item of train to be drawn; without them an epoch is each item once.
+    those of each item of train to be drawn; without them an epoch is each item once. `shown` is one item as the network in use
+    is shown it, where that is more than what it validates on.
     """
     best, curve, facts = fit(
         module,
@@ -88,7 +90,8 @@ def trained(
     weights.write_bytes(safetensors.torch.save(best))  # save_file would leave it to its owner alone, mode 0600
     write_json(job.out / "model.json", card)
     module.network.load_state_dict(best)  # weights that diverged in the last epoch could be slower
-    network, picture = use(), val_set[0, 0][0][None].to(device())
+    one = val_set[0, 0][0] if shown is None else torch.from_numpy(shown)
+    network, picture = use(), one[None].to(device())
 
     def answer() -> None:
         with torch.autocast(device(), torch.bfloat16, enabled=network.half and device() == "cuda"):

@@ -13,10 +13,11 @@ import pandas as pd
 import torch
 from torchvision.ops import batched_nms
 
-from stages.answers import named
+from stages.answers import named, wide
+from stages.calibration import calibrated
 from stages.predictions import CLASS, box_rows, class_rows
 from stages.regions import SAME_PLACE
-from stages.results import ANIMAL, KINDS, Box, Result, kind_of
+from stages.results import ANIMAL, KINDS, PERSON, Box, Moment, Result, kind_of
 from stages.samples import BOX_COLUMNS
 
 _AT_A_TIME = 1000  # files
@@ -32,7 +33,7 @@ class Rules:
     chosen: dict[str, float]  # as `answers.choose` has it: temperature; and for boxes image_threshold and bias
     review_below: float  # a person should look at answers of less confidence
     species: frozenset[str] | None = None  # the only ones that there can be; None: all
-    of_people: bool = False  # the classes are what people do
+    actor: str | None = None  # PERSON or ANIMAL where the classes are what such a one does
 
     def allowed(self, label: str) -> bool:
         """People and vehicles always: a list of species must not hide them."""
@@ -43,12 +44,14 @@ def results(entries: Iterable[tuple[dict[str, Any], str | None]], rules: Rules) 
     """A result for each (entry, its sequence or None), in their order. Entries of a sequence must come one after the other."""
     for some in _whole_sequences(entries):
         seen = [entry for entry, _ in some if "failure" not in entry]
-        by_file, by_sequence = _answers(seen, {entry["path"]: name for entry, name in some if name is not None}, rules)
+        by_file, by_window, by_sequence = _answers(
+            seen, {entry["path"]: name for entry, name in some if name is not None}, rules
+        )
         for entry, sequence in some:
             if "failure" in entry:
                 yield Result(entry["path"], failure=entry["failure"], **_of_sequence(by_sequence, sequence))
             else:
-                yield _result(entry, rules, by_file, sequence, by_sequence)
+                yield _result(entry, rules, by_file, by_window, sequence, by_sequence)
 
 
 def _whole_sequences(
@@ -78,12 +81,13 @@ def _result(
     entry: dict[str, Any],
     rules: Rules,
     by_file: dict[str, Answer],
+    by_window: dict[str, Answer],
     sequence: str | None,
     by_sequence: dict[str, Answer],
 ) -> Result:
     label, score, confidence = by_file[entry["path"]]
     boxes, scores = _one_of_each_place(_boxes(entry, rules)), _scores(entry, rules)
-    nobody = _nobody(entry) if rules.of_people else ""
+    nobody = _nobody(entry) if rules.actor == PERSON else ""
     return Result(
         path=entry["path"],
         note="; ".join(filter(None, [entry.get("note"), nobody])),
@@ -92,15 +96,25 @@ def _result(
         captured_at=datetime.fromisoformat(entry["captured_at"]) if entry["captured_at"] else None,
         frame_rate=entry.get("frame_rate"),
         frames=tuple(entry.get("frames", ())),
+        moments=_moments(entry, rules, by_window),
         label=label,
         score=scores.get(label, score),
         confidence=confidence,
         review=bool(nobody) or confidence < rules.review_below or (label == ANIMAL and rules.species is not None),
         boxes=boxes,
         scores=scores,
-        of_people=rules.of_people,
+        actor=rules.actor,
         **_of_sequence(by_sequence, sequence),
     )
+
+
+def _moments(entry: dict[str, Any], rules: Rules, by_window: dict[str, Answer]) -> tuple[Moment, ...]:
+    """The windows of a video, in time; none of one that was looked at in frames."""
+    moments = []
+    for place, (start_s, end_s) in enumerate(entry.get("windows", ())):
+        label, score, confidence = by_window[f"{entry['path']}#{place}"]
+        moments.append(Moment(start_s, end_s, label, score, confidence, confidence < rules.review_below))
+    return tuple(moments)
 
 
 def _nobody(entry: dict[str, Any]) -> str:
@@ -156,7 +170,7 @@ def _one_of_each_place(boxes: tuple[Box, ...]) -> tuple[Box, ...]:
 
 
 def _scores(entry: dict[str, Any], rules: Rules) -> dict[str, float]:
-    """The mean probability of each class, the surest first; empty for boxes."""
+    """The mean score of each class, the surest first; empty for boxes."""
     if "scores" not in entry:
         return {}
     scores, labels = _of_allowed(np.array(entry["scores"]), rules)
@@ -176,25 +190,40 @@ def _of_allowed(scores: Any, rules: Rules) -> tuple[Any, list[str]]:
 
 def _answers(
     entries: list[dict[str, Any]], sequence: dict[str, str], rules: Rules
-) -> tuple[dict[str, Answer], dict[str, Answer]]:
-    """The answers of files, by path, and of the sequences that some of them are in, by the sequence's id."""
+) -> tuple[dict[str, Answer], dict[str, Answer], dict[str, Answer]]:
+    """The answers of files, by path; of videos' windows, by `predicted`'s sample_id; of sequences of files, by their id."""
     if not entries:
-        return {}, {}
+        return {}, {}, {}
     predictions, of_sample = predicted(entries, rules)
     of_sequence = of_sample.map(sequence).dropna()
     together = predictions[predictions["sample_id"].isin(of_sequence.index)]
-    return _named(predictions, of_sample, rules), _named(together, of_sequence, rules)
+    frames, files = _named(predictions, of_sample, rules)
+    windows = frames if any("windows" in entry for entry in entries) else {}
+    return files, windows, _named(together, of_sequence, rules)[1]
 
 
-def _named(predictions: pd.DataFrame, group: pd.Series, rules: Rules) -> dict[str, Answer]:
+def _named(predictions: pd.DataFrame, group: pd.Series, rules: Rules) -> tuple[dict[str, Answer], dict[str, Answer]]:
+    """The answers of the samples, and of the groups that they are in."""
     if group.empty:
-        return {}
-    _, found = named(predictions, group, rules.chosen)
-    return {row.sample_id: (row.predicted, row.score, row.calibrated) for row in found.itertuples()}
+        return {}, {}
+    one_by_one, together = (
+        dict(
+            zip(found["sample_id"], found[["predicted", "score", "calibrated"]].itertuples(index=False, name=None), strict=True)
+        )
+        for found in named(predictions, group, rules.chosen)
+    )
+    return one_by_one, together
+
+
+def of_files(predictions: pd.DataFrame, of_sample: pd.Series, chosen: dict[str, float]) -> pd.DataFrame:
+    """Predictions of whole files, by path, from those of their frames or windows: the calibrated mean, as `results` answers."""
+    scores = wide(predictions).loc[of_sample.index]
+    sure = calibrated(scores.to_numpy(dtype=float), chosen["temperature"])
+    return class_rows(pd.DataFrame(sure, of_sample.to_numpy(), scores.columns).groupby(level=0).mean())
 
 
 def predicted(entries: list[dict[str, Any]], rules: Rules) -> tuple[pd.DataFrame, pd.Series]:
-    """(a predictions table with a sample for each frame, the path of each sample's file by sample_id)."""
+    """(a predictions table with a sample for each frame or window, the path of each sample's file by sample_id)."""
     if rules.task == CLASS:
         frames = [(f"{entry['path']}#{place}", entry["path"]) for entry in entries for place in range(len(entry["scores"]))]
         scores, labels = _of_allowed(np.array([frame for entry in entries for frame in entry["scores"]], dtype=float), rules)

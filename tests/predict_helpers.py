@@ -7,6 +7,8 @@ colours-crop    a classifier of boxes, behind colours-boxes: the scores of deer 
 colours-pose    finds people: red / 255 is the score of one in the left half, green / 255 of one in the right half, blue / 255 of
                 one in the middle; joint j of each lies (j + 0.5) / 16 of its box's way down the middle, sure by (j + 1) / 16
 colours-act     what people do, behind colours-pose: the scores of running and sitting are (red, green), made to sum to 1
+colours-moves   what animals do, in windows of 3 frames, every other of 10 a second: red / 255 is the score of walking, green / 255
+                of flying, blue / 255 of eating
 """
 
 import sys
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages import predict, trained
+from stages.clip_views import Clip
 from stages.command import run
 from stages.files import sha256_bytes, write_json, write_manifest
 from stages.heatmaps import HeatmapSettings
@@ -30,6 +33,7 @@ from stages.views import View, squeezed
 
 Colour = tuple[int, int, int]
 KEYS = ("colours-class", "colours-boxes", "colours-crop", "colours-pose", "colours-act")
+MOVES, CLIP = "colours-moves", Clip(frames=3, rate=2, fps=10.0, crop_px=8, views=2, crops=3)
 HEATMAPS = HeatmapSettings(height_px=12, width_px=16, sigma_px=1.0, score_floor=0.25)
 
 
@@ -46,6 +50,24 @@ class Means(torch.nn.Module):
         means = batch.double().mean(dim=(1, 2))
         self.shown += [(round(red), round(green), round(blue)) for red, green, blue, *_ in means.tolist()]
         self.pictures += list(batch.numpy())
+        return means
+
+
+class WindowMeans(Means):
+    """uint8 (B, V, T, P, P, 3) -> (B, 3), the mean colour of each window. Keeps that of each frame of the first view's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[list[Colour]] = []
+        self.batches: list[tuple[int, ...]] = []
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.batches.append(tuple(batch.shape))
+        self.frames += [
+            [tuple(frame) for frame in window] for window in batch[:, 0].double().mean(dim=(2, 3)).round().int().tolist()
+        ]
+        means = batch.double().mean(dim=(1, 2, 3, 4))
+        self.shown += [(round(red), round(green), round(blue)) for red, green, blue in means.tolist()]
         return means
 
 
@@ -80,6 +102,11 @@ def network(key: str) -> Network:
     def view(_width_px: int, _height_px: int) -> Any:
         return squeezed(8)
 
+    if key == MOVES:
+        scores = lambda means, _floor: list((means / 255).numpy())  # noqa: E731
+        return Network(
+            card, CLASS, ("walking", "flying", "eating"), WindowMeans().eval(), scores, view, clip=CLIP, batch_size=2
+        )
     if key == "colours-class":
         return Network(card, CLASS, ("fox", "deer", "empty"), module, shares, view)
     if key == "colours-boxes":
@@ -104,7 +131,7 @@ def no_shards(sample_id: str) -> Any:
 
 def project(folder: Path) -> None:
     """`models/` and `data/answers/` of all, as stages leave them; thresholds 0.3, no calibration."""
-    for key in KEYS:
+    for key in (*KEYS, MOVES):
         model = folder / "models" / key
         model.mkdir(parents=True)
         write_json(model / "model.json", {"family": "image"})
@@ -113,7 +140,7 @@ def project(folder: Path) -> None:
         answers = folder / "data/answers/mine" / key
         answers.mkdir(parents=True)
         chosen = {"temperature": 1.0} | (
-            {} if key in ("colours-class", "colours-act") else {"image_threshold": 0.3, "bias": 0.0}
+            {} if key in ("colours-class", "colours-act", MOVES) else {"image_threshold": 0.3, "bias": 0.0}
         )
         write_json(answers / "chosen.json", {} if key == "colours-pose" else chosen)
         write_manifest(answers)

@@ -80,11 +80,12 @@ def write_data(
         write_json(folder / "counts.json", counts)
 
 
-def write_split(out: Path, version: str, pictures: pd.DataFrame, parts: list[str]) -> None:
-    """A split of one version, with a warning."""
+def write_split(out: Path, version: str, pictures: pd.DataFrame, parts: list[str], **more: list[str]) -> None:
+    """A split of one version, with a warning; `more` columns of its list."""
     with new_folder(out) as folder:
         (folder / version).mkdir()
-        pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts}).to_csv(folder / version / "parts.csv", index=False)
+        listed = pd.DataFrame({"sample_id": pictures["sample_id"], "part": parts, **more})
+        listed.to_csv(folder / version / "parts.csv", index=False)
         found = split.report(pictures, pd.Series(parts), 3) | {"warnings": [f"train has no {SCRIPT}"]}
         write_json(folder / "report.json", {version: found})
 
@@ -104,6 +105,13 @@ def evaluate(
     assert done.code == 0, done.err
     if cost:
         write_json(Path("metrics") / f"{model}.cost.json", cost)
+
+
+def compare(stage: Callable[..., Any], **settings: Any) -> None:
+    """Compare what was evaluated by these settings."""
+    done = stage("compare", "--params", "compare.d", "--answers", "answers", "--seed", 0, "--out", "metrics/comparison.csv",
+                 "--metrics", "metrics/comparison.json", params={"compare": {"d": settings | {"draws": 40}}})  # fmt: skip
+    assert done.code == 0, done.err
 
 
 def report(stage: Callable[..., Any], dataset: str, clean: str = "clean") -> Page:

@@ -48,7 +48,9 @@ def test_every_adapter_offers_what_is_asked(name: str) -> None:
 
 
 def test_an_unknown_adapter_is_told_the_known_ones() -> None:
-    with pytest.raises(DataError, match=r"no dataset adapter `mpiii`. There is: animal_posture, caltech_camera_traps, cct20"):
+    with pytest.raises(
+        DataError, match=r"no dataset adapter `mpiii`. There is: animal_kingdom, animal_posture, caltech_camera_traps, cct20"
+    ):
         adapter("mpiii")
 
 

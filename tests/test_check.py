@@ -27,6 +27,13 @@ PEOPLE = {
     "split": {"seen": 0, "stratified": STRATIFIED},
     "seeds": 2,
 }
+CLIPS = {
+    "download": {"adapter": "clip_folders", "source": "path:/data/river"},
+    "clean": {},
+    "split": {"seen": 0, "balanced": {"val": 1, "test": 2, "versions": {"many": 4}}},
+    "seeds": 1,
+}
+SLOWFAST = {"crop_px": 32, "scale_px": [32, 40], "epochs": 1, "warmup_epochs": 0, "batch_size": 8, "learning_rate": 0.01}
 IMAGE = {"architecture": "test_resnet", "image_px": 32, "epochs": 1, "batch_size": 8, "learning_rate": 0.001}
 
 
@@ -62,9 +69,15 @@ def params() -> dict[str, Any]:
         "profile": "smoke",
         "seed": 3,
         "datasets": {
-            "wood": {"tables": "data/clean/wood", "shows": NOTHING, **profiles(EVERYTHING)},
-            "field": {"tables": "data/clean/field", "shows": "data/synthetic/field", **profiles(EVERYTHING)},
-            "town": {"tables": "data/boxes/town", "shows": "data/heatmaps/town", **profiles(PEOPLE)},
+            "wood": {"cut": "data/clean/wood", "tables": "data/clean/wood", "shows": NOTHING, **profiles(EVERYTHING)},
+            "field": {
+                "cut": "data/clean/field",
+                "tables": "data/clean/field",
+                "shows": "data/synthetic/field",
+                **profiles(EVERYTHING),
+            },
+            "town": {"cut": "data/boxes/town", "tables": "data/boxes/town", "shows": "data/heatmaps/town", **profiles(PEOPLE)},
+            "river": {"cut": "data/clean/river", "tables": "data/clips/river", "shows": NOTHING, **profiles(CLIPS)},
         },
         "evaluate": {"draws": 50},
         "compare": {"wood": {"references": {"judge": ["judge"]}}},
@@ -89,6 +102,7 @@ def params() -> dict[str, Any]:
                 **profiles({"height_px": 30, "width_px": 40, "sigma_px": 1.0}),
             }
         },
+        "clips": {"river": profiles({"short_side_px": 40})},
         "models": {
             "judge": model(),
             "started": model(needs="models/start"),
@@ -96,6 +110,10 @@ def params() -> dict[str, Any]:
             "second": model(lists="data/splits/wood/location", needs="data/predictions/wood/judge"),
             "joints": of_people("pose", "models/people", "yolo", YOLO),
             "sport": of_people("sport", "data/heatmaps/town", "heatmap", HEATMAP),
+            "swims": {
+                **model("data/splits/river/many", dataset="river", tables="data/clips/river", family="slowfast"),
+                **profiles(SLOWFAST),
+            },
         },
     }
 
@@ -126,8 +144,8 @@ def test_the_shipped_file_holds_the_same_after_dvc_wrote_it_anew(tmp_path: Path)
 
 def test_all_well_is_counted(params: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        check_all(params) == 2 + 3 * 12 + 3 * 3 + 4 * 3 + 6 * 3
-    )  # evaluate and compare, data sets, pretrained, one each of harder, synthetic, bboxes and heatmaps, models
+        check_all(params) == 2 + 4 * 12 + 3 * 3 + 5 * 3 + 7 * 3
+    )  # evaluate and compare, data sets, pretrained, one each of harder, synthetic, bboxes, heatmaps and clips, models
     assert capsys.readouterr().out == ""
 
 
@@ -139,7 +157,9 @@ def test_a_file_with_nothing_that_may_be_left_out_is_well(params: dict[str, Any]
         params["synthetic"],
         params["bboxes"],
         params["heatmaps"],
+        params["clips"],
         params["datasets"]["town"],
+        params["datasets"]["river"],
     )
     params["models"] = {"judge": model()}
     assert check_all(params) == 2 + 2 * 12 + 3

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from stages.compare import BETTER, OVER_SEEDS, UNDECIDED, WORSE, CompareSettings, baseline, compare, pairs, verdict
+from stages.compare import OVER_SEEDS, CompareSettings, baseline, compare, pairs
 from stages.files import DataError, new_folder, read_json
+from stages.scores import BETTER, UNDECIDED
 
 COLUMNS = ["model", "reference", "of_document", "figure", "label", "n", "before", "after", "change", "low", "high", "verdict"]
 LYING, STANDING = ["lying"] * 10, ["standing"] * 30
@@ -120,14 +121,6 @@ def test_equal_models_are_undecided() -> None:
     assert set(table["verdict"]) == {UNDECIDED}
     assert (table[["change", "low", "high"]] == 0).all(axis=None)
     assert table["p"].dropna().tolist() == [1.0] * 3
-
-
-def test_verdicts_are_by_the_interval() -> None:
-    assert [verdict(*ends) for ends in ((0.01, 0.2), (-0.2, -0.01), (-0.1, 0.1), (0, 0.2), (-0.2, 0))] == [
-        BETTER,
-        WORSE,
-        *[UNDECIDED] * 3,
-    ]
 
 
 def test_the_baseline_names_the_commonest_class_and_the_first_of_equals() -> None:

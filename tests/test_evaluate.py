@@ -12,28 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import evaluate, scores
+from stages import box_scores, evaluate, pose_scores, scores
 from stages.answers import Answers
-from stages.evaluate import (
-    NO_ROWS,
-    EvaluateSettings,
-    all_classes,
-    choose_box_threshold,
-    headline,
-    measure,
-    measure_boxes,
-    reliability,
-    require_finite,
-    rounded,
-    score_poses,
-    slices,
-    with_slices,
-)
+from stages.box_figures import choose_box_threshold, measure_boxes
+from stages.evaluate import EvaluateSettings, all_classes, headline, measure, reliability, rounded, slices, with_slices
 from stages.files import DataError, check_manifest, new_folder, read_json, write_json, write_manifest
 from stages.people import ABSENT, HEAD_COLUMNS, HEAD_TOP, JOINT_NAMES, PEOPLE, VISIBLE
 from stages.people import JOINTS as JOINTS_TABLE
+from stages.pose_figures import NO_ROWS, score_poses
 from stages.predictions import CLASS, JOINTS, TABLE, box_rows, class_rows
 from stages.samples import BOX_COLUMNS, BOXES, EMPTY, SAMPLES, SCORED, Samples
+from stages.scores import require_finite
 from stages.seeds import FURTHER
 
 ROOT = Path(__file__).parent.parent
@@ -640,7 +629,7 @@ def test_a_detector_where_nothing_has_a_box_is_measured_by_its_pictures(stage: C
 def test_fault_60_nan_among_the_box_metrics_writes_nothing(
     stage: Callable[..., Any], detector: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate.box_scores, "map50_bootstrap", lambda *_: np.array([float("nan")]))
+    monkeypatch.setattr(box_scores, "map50_bootstrap", lambda *_: np.array([float("nan")]))
     done = stage(*detector())
     assert done.code == 1
     assert done.err == "error: val.map50_low is not a finite number: nothing is written\n"
@@ -714,7 +703,7 @@ def posed(samples: Samples, found: pd.DataFrame = PEOPLE_FOUND, seed: int = 0) -
     part = samples.pictures["sample_id"].map(OF_PEOPLE)
     pictures = samples.pictures.assign(part=part)
     scored, train = pictures[part != "train"], pictures[part == "train"]
-    return score_poses(found, scored, train, samples, EvaluateSettings(map_draws=200), seed)
+    return score_poses(found, scored, train, samples, 200, seed)
 
 
 def test_poses_exact_numbers() -> None:
@@ -751,7 +740,7 @@ def test_poses_of_a_part_without_pictures_are_left_out() -> None:
     pictures = samples.pictures.assign(part=samples.pictures["sample_id"].map(OF_PEOPLE))
     val, train = pictures[pictures["part"] == "val"], pictures[pictures["part"] == "train"]
     found = PEOPLE_FOUND[PEOPLE_FOUND["sample_id"] == "v"]
-    tables = score_poses(found, val, train, samples, EvaluateSettings(map_draws=20), 0)
+    tables = score_poses(found, val, train, samples, 20, 0)
     assert tables["parts"]["part"].tolist() == ["val"]
     assert set(headline(tables["parts"])) == {"val"}
 
@@ -853,7 +842,125 @@ def test_tables_without_rows_have_the_columns_of_those_with_rows(stage: Callable
 def test_fault_60_nan_among_the_figures_of_poses_writes_nothing(
     stage: Callable[..., Any], pose_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate.pose_scores, "pckh", lambda *_: float("nan"))
+    monkeypatch.setattr(pose_scores, "pckh", lambda *_: float("nan"))
     done = stage(*pose_model)
     assert (done.code, done.err) == (1, "error: val.pckh is not a finite number: nothing is written\n")
     assert not Path("metrics").exists() and not Path("answers").exists()
+
+
+# Clips ---------------------------------------------------------------------------------------------------------------
+
+
+OF_CLIPS = {
+    **dict.fromkeys(("x1", "x2", "x3"), ("train", "")), "v1": ("val", ""), "v2": ("val", ""),
+    "t1": ("test", "test5"), "t2": ("test", "test5"), "t3": ("test", ""), "t4": ("test", ""), "t5": ("test", ""),
+}  # fmt: skip
+ACTIONS = dict(zip(OF_CLIPS, ["run", "run", "walk", "run", "walk", "run", "walk", "run", "walk", "walk"], strict=True))
+# Scores of running and walking: sigmoids, which need not sum to 1. t3 is wrong, and of t4 and t5 running is as high as of t3.
+SCORED_CLIPS = pd.DataFrame(
+    {
+        "v1": [0.9, 0.2],
+        "v2": [0.1, 0.6],
+        "t1": [0.8, 0.1],
+        "t2": [0.1, 0.7],
+        "t3": [0.2, 0.3],
+        "t4": [0.2, 0.8],
+        "t5": [0.2, 0.9],
+    },
+    index=["run", "walk"],
+).T
+TEST_AP = {"run": (1 / 1 + 2 / 4) / 2, "walk": 1.0}  # of running t1 is first, then three are alike
+
+
+@pytest.fixture
+def clip_model(folders: Any) -> Callable[..., tuple[Any, ...]]:
+    """Clips with a nested half of test: -> the words to call."""
+
+    def make(found: pd.DataFrame = SCORED_CLIPS, also: bool = True, **labels: str) -> tuple[Any, ...]:
+        facts = {"frames": 30, "seconds": 1.0, "frame_rate": 30.0, "variable_rate": False, "rotation_deg": 0}
+        videos = pd.DataFrame({"sample_id": list(OF_CLIPS), **facts})
+        none = pd.DataFrame(columns=list(BOXES.columns)).astype(dict.fromkeys(BOX_COLUMNS, float))
+        parts = {name: part for name, (part, _) in OF_CLIPS.items()}
+        words = folders(["run", "walk"], ACTIONS | labels, parts, none, class_rows(found), videos=videos)
+        if also:
+            rows = [(name, *listed) for name, listed in OF_CLIPS.items()]
+            pd.DataFrame(rows, columns=["sample_id", "part", "also"]).to_csv("splits/class/parts.csv", index=False)
+            write_manifest(Path("splits"))
+        return words
+
+    return make
+
+
+def test_clips_have_map_and_the_nested_half_of_test_is_a_part_of_its_own(stage: Callable[..., Any], clip_model: Any) -> None:
+    done = stage(*clip_model())
+    assert done.code == 0, done.err
+    metrics = read_json(Path("metrics/m.json"))
+    assert list(metrics) == ["val", "test", "test5", "data", "architecture"]
+    names = ["n", "map", "map_low", "map_high", "accuracy", "accuracy_low", "accuracy_high", "f1_macro", "majority"]
+    assert [list(metrics[part]) for part in ("val", "test", "test5")] == [names] * 3
+    assert [metrics[part]["n"] for part in ("val", "test", "test5")] == [2, 5, 2]
+    assert [metrics[part]["map"] for part in ("val", "test", "test5")] == [1, (TEST_AP["run"] + 1) / 2, 1]
+    assert metrics["test"]["accuracy"] == 0.8 and metrics["test"]["majority"] == 0.4  # train's commonest is running
+    assert metrics["test"]["map_low"] < metrics["test"]["map"] <= metrics["test"]["map_high"] == 1
+    parts = pd.read_csv("metrics/m.parts.csv")
+    assert parts["part"].tolist() == ["val", "test", "test5"] and parts["sequences"].tolist() == [2, 5, 2]
+    ap = pd.read_csv("metrics/m.classes.csv").set_index(["part", "label"])["ap"]
+    assert {label: ap["test", label] for label in TEST_AP} == TEST_AP and (ap["test5"] == 1).all()
+    confusion = pd.read_csv("metrics/m.confusion.csv").groupby("part")["n"].sum()
+    assert confusion.to_dict() == {"test": 5, "test5": 2, "val": 2}
+    assert set(pd.read_csv("metrics/m.reliability.csv")["part"]) == {"val", "test"}
+    assert pd.read_parquet("answers/answers.parquet")["sample_id"].tolist() == sorted(SCORED_CLIPS.index), "each clip once"
+    of_classes = pd.read_parquet("answers/scores.parquet").set_index("sample_id")
+    assert list(of_classes.columns) == ["part", "actual", "run", "walk"]
+    assert of_classes.loc[SCORED_CLIPS.index, ["run", "walk"]].equals(SCORED_CLIPS.rename_axis("sample_id"))
+    assert of_classes.loc[["v1", "t1", "t2"], ["part", "actual"]].to_numpy().tolist() == [
+        ["val", "run"],
+        ["test", "run"],
+        ["test", "walk"],
+    ]
+    seeds = pd.read_csv("metrics/m.seeds.csv")
+    assert seeds["part"].tolist() == ["test", "val"] and seeds["map"].tolist() == [0.875, 1.0]
+    assert "m test: macro F1 0.762, mAP 0.875, n 5" in done.out and "left out" not in done.out
+
+
+def test_the_nested_half_disturbs_nothing(stage: Callable[..., Any], clip_model: Any) -> None:
+    assert stage(*clip_model()).code == 0
+    both, first = read_json(Path("metrics/m.json")), results()
+    assert stage(*clip_model(also=False)).code == 0
+    alone = read_json(Path("metrics/m.json"))
+    assert both.pop("test5")["n"] == 2 and both == alone
+    for name in ("chosen.json", "answers.parquet", "sequences.parquet", "scores.parquet"):
+        assert first[name] == results()[name]
+
+
+def test_a_class_without_a_clip_is_left_out_of_map_and_named(stage: Callable[..., Any], clip_model: Any) -> None:
+    done = stage(*clip_model(t2="run"))
+    assert done.code == 0, done.err
+    assert "m test5: left out of mAP, without a clip: walk" in done.out
+    ap = pd.read_csv("metrics/m.classes.csv").set_index(["part", "label"])["ap"]
+    assert np.isnan(ap["test5", "walk"]) and read_json(Path("metrics/m.json"))["test5"]["map"] == ap["test5", "run"] == 1
+
+
+def test_map_of_clips_of_further_seeds_is_spread(stage: Callable[..., Any], clip_model: Any) -> None:
+    words = clip_model()
+    further_seeds(class_rows(SCORED_CLIPS.assign(run=SCORED_CLIPS["run"].where(SCORED_CLIPS.index != "t3", 0.7))))
+    assert stage(*words).code == 0
+    test = read_json(Path("metrics/m.json"))["test"]
+    assert test | {"seeds": 2, "map_mean": (0.875 + 1) / 2, "map_sd": 0.0884} == test
+
+
+def test_the_model_s_own_figures_are_measured_once(
+    stage: Callable[..., Any], clip_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = clip_model()
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "of_training", lambda *_: pytest.fail("there is no other training"))
+        assert stage(*words).code == 0
+    further_seeds(class_rows(SCORED_CLIPS))
+    whole = scores.mean_average_precision
+    nan = iter([False] * 3 + [True] * 9)  # of val, test and test5 of the model; then those of the further training
+    monkeypatch.setattr(scores, "mean_average_precision", lambda *given: float("nan") if next(nan) else whole(*given))
+    before = results()
+    done = stage(*words)
+    assert (done.code, done.err) == (1, "error: test.map is not a finite number: nothing is written\n")
+    assert results() == before

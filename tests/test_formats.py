@@ -167,7 +167,7 @@ def test_a_model_of_whole_pictures_has_one_detection_unless_empty(tmp_path: Path
     assert man == [{"category": "2", "conf": 0.98, "bbox": whole}]
     assert none == []
     assert deer == [{"category": "1", "conf": 1.0, "bbox": whole, "frame_number": 3, "classifications": [["0", 1.0]]}]
-    assert written["info"]["detector_metadata"]["typical_detection_threshold"] > 0
+    assert written["info"]["detector_metadata"]["typical_detection_threshold"] == 0.05
 
 
 def test_a_model_that_knows_no_empty_is_sure_that_something_is_there(tmp_path: Path) -> None:

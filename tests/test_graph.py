@@ -15,7 +15,17 @@ ROOT = Path(__file__).parent.parent
 PROFILES = ("smoke", "embedded", "paper")
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 # How many stages each entry of a section of params.yaml stands for.
-STAGES_OF = {"datasets": 4, "compare": 1, "pretrained": 1, "harder": 1, "synthetic": 1, "bboxes": 1, "heatmaps": 1, "models": 2}
+STAGES_OF = {
+    "datasets": 4,
+    "compare": 1,
+    "pretrained": 1,
+    "harder": 1,
+    "synthetic": 1,
+    "bboxes": 1,
+    "heatmaps": 1,
+    "clips": 1,
+    "models": 2,
+}
 
 
 @functools.cache
@@ -125,7 +135,7 @@ def test_model_keys_name_their_dataset_and_where_there_are_several_their_version
         assert key.startswith(f"{entry['dataset']}-")
         if "stratified" in PARAMS["datasets"][entry["dataset"]]["paper"]["split"]:
             continue  # each model has its one version
-        version = Path(entry["lists"]).name
+        version = {"many": "100", "few": "10"}.get(name := Path(entry["lists"]).name, name)
         at_608 = version == "class" and entry["paper"]["image_px"] == 608 and key.endswith("-608")
         assert key.endswith(f"-{version}") or at_608
 

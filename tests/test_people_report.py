@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from stages.bboxes import BoxesSettings, boxed
 from stages.files import DataError, new_folder, write_json
+from stages.page import confusion_rows
 from stages.people import BONES, HEAD_COLUMNS, HEAD_TOP, JOINT_NAMES, JOINTS, L_ANKLE, PEOPLE, PERSON, R_ANKLE
 from stages.people_report import (
     COLOURS,
@@ -25,7 +26,6 @@ from stages.people_report import (
     ablations,
     best_of,
     chosen_people,
-    confusion_rows,
     drawn,
     galleries,
     joint_means,

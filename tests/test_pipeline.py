@@ -80,6 +80,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "synthetic": 1,
         "bboxes": 1,
         "heatmaps": 1,
+        "clips": 1,
         "models": 2,
     }
     expected = 2 + sum(times * len(params_of(folder)[kind]) for kind, times in stages_of.items())
@@ -336,11 +337,13 @@ def test_scoring_code_retrains_nothing_and_a_family_its_own_models_alone(clone: 
         "stages/report.py": reports,
         "stages/people_report.py": reports,
         "stages/plain_report.py": reports,
+        "stages/clips_report.py": reports,
+        "stages/claims.py": compared,
         "stages/heatmaps.py": heatmaps,
         "stages/stamps.py": heatmaps,
     }
     kinds = {"train": "models", "pretrain": "pretrained", "heatmaps": "heatmaps", "synthesize": "synthetic"}
-    for family in ("image", "yolo", "heatmap"):
+    for family in ("image", "yolo", "heatmap", "slowfast"):
         expected[f"stages/networks/{family}/__init__.py"] = {
             f"{stage}@{key}"
             for stage, kind in kinds.items()

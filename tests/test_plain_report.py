@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,7 @@ def evaluated(stage: Callable[..., Any], project: Path) -> Callable[..., None]:
 
 @pytest.fixture
 def compared(stage: Callable[..., Any]) -> Callable[..., None]:
-    def go(**settings: Any) -> None:
-        done = stage("compare", "--params", "compare.d", "--answers", "answers", "--seed", 0, "--out", "metrics/comparison.csv",
-                     "--metrics", "metrics/comparison.json", params={"compare": {"d": settings | {"draws": 40}}})  # fmt: skip
-        assert done.code == 0, done.err
-
-    return go
+    return partial(report_helpers.compare, stage)
 
 
 @pytest.fixture

@@ -504,7 +504,8 @@ def test_annotated_copies_and_labels_from_the_same_command(command: Command) -> 
 
 
 @pytest.mark.parametrize(("model", "words", "message"), [
-    ("colors", [], r"no trained model `colors`. There is:\n  colours-act\n  colours-boxes\n  colours-class\n  colours-crop\n  colours-pose\n"),
+    ("colors", [], r"no trained model `colors`. There is:\n  colours-act\n  colours-boxes\n  colours-class\n  colours-crop\n  colours-moves\n  "
+     "colours-pose\n"),
     ("colours-boxes", ["--detector", "colours-boxes"], "--boxes is for models that classify boxes"),
     ("colours-crop", ["--detector", "colours-class"], "--detector colours-class: it finds no boxes"),
     ("colours-crop", ["--detector", "nothing"], "no trained model `nothing`"),

@@ -12,15 +12,24 @@ from sklearn import metrics
 
 from stages import scores
 from stages.scores import (
+    BETTER,
+    UNDECIDED,
+    WORSE,
     accuracy,
+    average_precision,
+    average_precisions,
     balanced_accuracy,
     bootstrap,
     confusion,
     f1_macro,
     headline,
     interval,
+    map_bootstrap,
+    map_figures,
+    mean_average_precision,
     per_class,
     precision_recall_f1,
+    verdict,
 )
 
 CLASSES = ["deer", "fox", "rabbit", "wolf", "empty"]
@@ -160,21 +169,17 @@ def test_bootstrap_depends_on_its_seed_alone() -> None:
 
 
 def test_bootstrap_in_blocks_equals_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    groups = by_group(sequences(3, 30))
-    whole = bootstrap(groups, 200, 5)
-    blocks = scores._blocks
-    asked: list[int] = []
-
-    def small(total: int, size: int) -> list[int]:
-        asked.append(size)
-        return blocks(total, 7)
-
-    monkeypatch.setattr(scores, "_blocks", small)
-    assert np.array_equal(bootstrap(groups, 200, 5), whole)
-    assert asked == [20_000_000 // 30]
-    assert blocks(200, 7) == [7] * 28 + [4]
-    assert blocks(7, 7) == [7]
-    assert blocks(3, 7) == [3]
+    groups, clips = by_group(sequences(3, 30)), scored_clips(30, 3)
+    whole = bootstrap(groups, 200, 5), map_bootstrap(*clips, 200, 5)
+    most = []
+    monkeypatch.setattr(scores, "MOST", 7 * 30)  # draws go by sevens, the last ones are four
+    for found, expected in zip((bootstrap(groups, 200, 5), map_bootstrap(*clips, 200, 5)), whole, strict=True):
+        assert np.array_equal(found, expected)
+        most.append(len(found))
+    assert most == [200, 200]
+    assert [len(times) for times in scores._resamples(30, 200, 5, 30)] == [7] * 28 + [4]
+    monkeypatch.setattr(scores, "MOST", 1)
+    assert [len(times) for times in scores._resamples(30, 3, 5, 30)] == [1] * 3
 
 
 @settings(max_examples=25, deadline=None)
@@ -250,3 +255,107 @@ def test_mcnemars_exact_test_by_hand() -> None:
     assert scores.mcnemar_exact(0, 5) == pytest.approx(2 / 2**5)
     assert scores.mcnemar_exact(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
     assert scores.mcnemar_exact(3, 3) == scores.mcnemar_exact(0, 0) == 1
+
+
+# Average precision ---------------------------------------------------------------------------------------------------
+
+
+def scored_clips(n: int, seed: int, coarse: bool = True) -> tuple[pd.Series, pd.DataFrame, pd.Series]:
+    """(actual, scores of each class, seq_ids) of n clips, two of each sequence; scores with many ties."""
+    rng = np.random.default_rng(seed)
+    actual = pd.Series(rng.choice(CLASSES[:4], n))
+    values = rng.random((n, 4)) + 0.4 * (actual.to_numpy()[:, None] == np.array(CLASSES[:4]))
+    wide = pd.DataFrame(values.round(1) if coarse else values, columns=CLASSES[:4])
+    return actual, wide, pd.Series([f"s{row // 2}" for row in range(n)])
+
+
+ties = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0])), min_size=1, max_size=40)
+smooth = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(items=ties | smooth)
+def test_average_precision_is_that_of_scikit_learn(items: list[tuple[bool, float]]) -> None:
+    positive, values = (np.array(column) for column in zip(*items, strict=True))
+    found = average_precision(positive, values)
+    if positive.any():
+        assert found == pytest.approx(metrics.average_precision_score(positive, values), abs=1e-12)
+    else:
+        assert np.isnan(found), "scikit-learn would say 0: no model could be better"
+
+
+def test_average_precision_by_hand() -> None:
+    right = np.array([True, False, True, False])
+    assert average_precision(right, np.array([0.9, 0.8, 0.7, 0.6])) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert average_precision(right, np.array([0.9, 0.7, 0.7, 0.6])) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert average_precision(right, np.array([0.8, 0.8, 0.7, 0.6])) == pytest.approx((1 / 2 + 2 / 3) / 2), "ties are together"
+    assert average_precision(right, np.full(4, 0.5)) == 0.5, "the share of positives"
+    assert np.isnan(average_precision(np.array([], dtype=bool), np.array([])))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 40))
+def test_map_is_the_mean_over_classes_with_an_item(seed: int, n: int) -> None:
+    actual, wide, _ = scored_clips(n, seed)
+    found = average_precisions(actual, wide)
+    present = sorted(set(actual))
+    assert found.index.tolist() == CLASSES[:4]
+    assert found[found.notna()].index.tolist() == present, "a class without an item is left out, and can be named"
+    expected = [metrics.average_precision_score(actual == label, wide[label]) for label in present]
+    assert found[present].tolist() == pytest.approx(expected)
+    assert mean_average_precision(actual, wide) == pytest.approx(np.mean(expected))
+
+
+def test_a_class_that_the_model_does_not_know_counts_as_found_by_nothing() -> None:
+    actual = pd.Series(["deer", "deer", "fox", "lynx"])
+    wide = pd.DataFrame({"deer": [0.9, 0.8, 0.1, 0.2], "fox": [0.1, 0.1, 0.9, 0.1]})
+    assert average_precisions(actual, wide).to_dict() == {"deer": 1.0, "fox": 1.0, "lynx": 0.25}
+    assert mean_average_precision(actual, wide) == 0.75
+
+
+def map_by_hand(actual: pd.Series, wide: pd.DataFrame, seq_ids: pd.Series, counts: np.ndarray) -> float:
+    """mAP by scikit-learn with every clip as often as its sequence was drawn."""
+    numbers, _ = pd.factorize(seq_ids, sort=True)
+    rows = np.repeat(np.arange(len(actual)), counts[numbers])
+    actual, wide = actual.iloc[rows], wide.iloc[rows]
+    return float(np.mean([metrics.average_precision_score(actual == label, wide[label]) for label in sorted(set(actual))]))
+
+
+@pytest.mark.parametrize("coarse", [True, False], ids=["ties", "no ties"])
+def test_map_of_a_draw_is_that_of_the_clips_drawn(coarse: bool) -> None:
+    clips = scored_clips(14, 3, coarse)
+    drawn = map_bootstrap(*clips, 60, 8)
+    (times,) = scores._resamples(7, 60, 8, 14)
+    assert drawn == pytest.approx([map_by_hand(*clips, counts) for counts in times])
+    assert len(set(drawn.round(6))) > 20
+
+
+def test_map_draws_whole_sequences_by_seed_and_pairs_two_models() -> None:
+    actual, wide, seq_ids = scored_clips(60, 1)
+    assert np.array_equal(map_bootstrap(actual, wide, seq_ids, 50, 4), map_bootstrap(actual, wide, seq_ids, 50, 4))
+    assert not np.array_equal(map_bootstrap(actual, wide, seq_ids, 50, 4), map_bootstrap(actual, wide, seq_ids, 50, 5))
+    better = wide + 0.0001 * np.random.default_rng(0).random(wide.shape)
+    change = map_bootstrap(actual, better, seq_ids, 400, 4) - map_bootstrap(actual, wide, seq_ids, 400, 4)
+    assert change.std() < 0.3 * map_bootstrap(actual, wide, seq_ids, 400, 4).std(), "what is hard for both cancels out"
+    everything = map_bootstrap(actual, wide, pd.Series(["one"] * 60), 20, 4)
+    assert everything == pytest.approx([mean_average_precision(actual, wide)] * 20), "one sequence is always drawn whole"
+
+
+def test_map_with_its_interval() -> None:
+    actual, wide, seq_ids = scored_clips(60, 1)
+    found = map_figures(actual, wide, seq_ids, 500, 4)
+    assert list(found) == ["map", "map_low", "map_high"]
+    assert found["map"] == mean_average_precision(actual, wide)
+    assert (found["map_low"], found["map_high"]) == interval(map_bootstrap(actual, wide, seq_ids, 500, 4))
+    assert found["map_low"] < found["map"] < found["map_high"]
+
+
+# Changes -------------------------------------------------------------------------------------------------------------
+
+
+def test_verdicts_are_by_the_interval() -> None:
+    assert [verdict(*ends) for ends in ((0.01, 0.2), (-0.2, -0.01), (-0.1, 0.1), (0, 0.2), (-0.2, 0))] == [
+        BETTER,
+        WORSE,
+        *[UNDECIDED] * 3,
+    ]

@@ -1,5 +1,7 @@
 """Several trainings of one model that differ in their seed: their figures, how they lie apart, and how two models differ."""
 
+import math
+
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -29,7 +31,7 @@ def shares(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_each_training_has_a_row_for_each_part() -> None:
-    first = pd.DataFrame({"score": [0.5, 0.75]})
+    first = shares(pd.DataFrame({"score": [0.5, 0.75]}))
     further = pd.DataFrame({"score": [0.25, 1.0, 0.5, 0.5], "seed": [2, 2, 3, 3]})
     assert figures(first, None, shares).to_numpy().tolist() == [["val", 1, 0.5], ["test", 1, 0.75]]
     assert figures(first, further, shares).to_dict("list") == {
@@ -44,6 +46,13 @@ def trainings(*accuracies: float, first: int = 1) -> pd.DataFrame:
 def test_the_spread_of_three_is_by_hand() -> None:
     assert spread(trainings(0.5, 0.6, 0.7)) == pytest.approx({"seeds": 3, "accuracy_mean": 0.6, "accuracy_sd": 0.1})
     assert spread(trainings(0.5)) == {}
+
+
+def test_a_figure_that_a_part_has_not_has_no_spread_and_one_that_fails_is_not_finite() -> None:
+    own = trainings(0.5, 0.6)
+    assert spread(own.assign(pckh=float("nan"))) == spread(own)
+    found = spread(own.assign(pckh=[0.5, float("nan")]))
+    assert math.isnan(found["pckh_mean"]) and math.isnan(found["pckh_sd"]), "write_json refuses them"
 
 
 def test_changes_are_of_the_same_numbers() -> None:

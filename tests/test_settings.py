@@ -127,7 +127,7 @@ def test_a_file_that_is_no_mapping_is_named(tmp_path: Path, text: str, message: 
         (SplitSettings, "{stratified: {test: 0.4, val: 0.1, versions: {a: {trian: 3}}}}", r"versions\.a\.trian: unknown key"),
         (CleanSettings, "{max_bad_share: 1.5}", r"max_bad_share: given 1\.5"),
         (EvaluateSettings, "{small_box: 0.2, large_box: 0.1}", r"small_box 0\.2 should be below large_box 0\.1"),
-        (DownloadSettings, "{adapter: cctt, source: url}", r"There is: animal_posture, caltech_camera_traps, cct20"),
+        (DownloadSettings, "{adapter: cctt, source: url}", r"There is: animal_kingdom, animal_posture, caltech_camera_traps, cct20"),
     ],
 )  # fmt: skip
 def test_stages_refuse_contradictions(record: type[Record], text: str, message: str) -> None:
@@ -172,7 +172,7 @@ def test_shipped_models_load_and_name_what_exists(shipped: dict[str, Any], profi
 
 
 def test_shipped_file_is_all_well(shipped: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    entries = sum(len(shipped[kind]) for kind in ("pretrained", "harder", "synthetic", "bboxes", "heatmaps", "models"))
+    entries = sum(len(shipped[kind]) for kind in ("pretrained", "harder", "synthetic", "bboxes", "heatmaps", "clips", "models"))
     assert check_all(shipped) == 1 + len(shipped["compare"]) + 12 * len(shipped["datasets"]) + 3 * entries
     assert capsys.readouterr().out == "", "no model's list is left out in the profile at hand"
 

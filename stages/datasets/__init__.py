@@ -13,7 +13,7 @@ import pkgutil
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol, cast
 
 import pandas as pd
@@ -38,6 +38,7 @@ class Raw:
                  or NaN for a joint that is there without one; visible 0 and (0, 0) for one that is not there
     keypoints    row, and the columns of stages.samples.KEYPOINTS, at the source's own scale, any number or NaN; a row for each
                  keypoint that is there. None where the source has none
+    videos       the samples are clips: what file_name names is one of `clips`
     """
 
     pictures: pd.DataFrame
@@ -50,6 +51,7 @@ class Raw:
     people: pd.DataFrame | None = None
     joints: pd.DataFrame | None = None
     keypoints: pd.DataFrame | None = None
+    videos: bool = False
 
 
 PICTURE_COLUMNS = (
@@ -59,6 +61,8 @@ ANNOTATION_COLUMNS = "row sample_id label x_px y_px w_px h_px has_box".split()
 KEYPOINT_COLUMNS = "row sample_id animal keypoint x_px y_px visible".split()
 REJECT_COLUMNS = "kind row name reason detail".split()
 PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # in small letters
+FRAME_ENDINGS = tuple(ending for ending in PICTURE_ENDINGS if ending != ".gif")  # of a clip's frames: a GIF is a clip itself
+VIDEO_ENDINGS = (".avi", ".mp4", ".m4v", ".mov", ".3gp", ".asf", ".wmv", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts")
 _EMPTY = "empty"  # stages.samples.EMPTY, said again: what this folder imports, `look` and `download` depend on
 
 
@@ -76,6 +80,20 @@ def adapter(name: str) -> Adapter:
     if name not in known:
         raise DataError(f"no dataset adapter `{name}`. There is: {', '.join(known)}")
     return cast(Adapter, importlib.import_module(f"stages.datasets.{name}"))
+
+
+def clips(files: Collection[str]) -> dict[str, list[str]]:
+    """{path of a clip: its files}, of relative paths: every video, every GIF, and every folder that pictures lie in."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in map(PurePosixPath, sorted(files)):
+        ending = path.suffix.lower()
+        if path.name.startswith("."):
+            continue
+        if ending in VIDEO_ENDINGS or ending == ".gif":
+            found[str(path)].append(str(path))
+        elif ending in FRAME_ENDINGS and len(path.parts) > 1:
+            found[str(path.parent)].append(str(path))
+    return dict(found)
 
 
 def label_of(written: str) -> str:
@@ -100,7 +118,11 @@ def require_distinct(where: Path | str, labels: Iterable[tuple[str, str]]) -> No
 
 
 def tables(
-    pictures: list[dict[str, object]], annotations: list[dict[str, object]], rejects: list[dict[str, object]], merged: int = 0
+    pictures: list[dict[str, object]],
+    annotations: list[dict[str, object]],
+    rejects: list[dict[str, object]],
+    merged: int = 0,
+    videos: bool = False,
 ) -> Raw:
     """A Raw from rows; every column is there even when no row is."""
     return Raw(
@@ -108,4 +130,5 @@ def tables(
         pd.DataFrame(annotations, columns=ANNOTATION_COLUMNS),
         pd.DataFrame(rejects, columns=REJECT_COLUMNS),
         merged,
+        videos=videos,
     )

@@ -18,6 +18,14 @@
     portraits.py       a photo of one figure, near and whole
     posture.py         the posture dataset, as a table of actions, and its synthetic pictures
     posture_faults.py  the faults in it, at known counts
+    action.py          the action dataset: clips of animals, in the form of Animal Kingdom
+    action_animals.py  its animals, and what their bodies do
+    action_motion.py   what moves in a clip, so that no frame tells how fast; one frame
+    action_drawing.py  bodies and backdrops drawn fast and small
+    action_video.py    frames as MP4 files
+    action_metadata.py the authors' AR_metadata.xlsx
+    action_faults.py   the faults in it, at known counts
+    movement.py        clips of people in motion, in a folder for each class
     sketch.py          the synthetic pictures' own style: cartoons
     writing.py         what the data sets share: several processes, files, faults by their counts
     objects.py         other animals, people and things, in a folder for each class

@@ -13,7 +13,7 @@ has: `datapackage.json` says what is to be added. Until then it is no valid pack
 
 The standard wants scientific names, and a model's classes may be anything; they are tags, `label:<class>`, and people alone get
 a `scientificName`. Files that a person should look at keep the machine's answer, with the tag `review:true`. What
-people do is `behavior`.
+people or animals do is `behavior`, and no species.
 """
 
 import posixpath
@@ -129,7 +129,7 @@ def _observations(event: list[Result], threshold: float, by: dict[str, str], zon
     if first.sequence is not None:
         label = first.sequence_label or EMPTY
         of_event = {"observationID": f"event:{first.sequence}", "deploymentID": _deployment_id(first)}
-        answer = _named(first.kind_of(label), label, first.sequence_confidence)
+        answer = _named(first.kind_of(label), first.sequence_confidence, *_class_tag(first, label))
         yield in_time | by | answer | _behaviour(first, label) | of_event | {"observationLevel": "event"}
 
 
@@ -138,16 +138,18 @@ def _seen(result: Result, threshold: float) -> Iterator[dict[str, Any]]:
     review = ["review:true"] if result.review else []
     found, label = _found(result, threshold), result.label or EMPTY
     if not found:
-        yield _named(result.kind_of(label), label, result.confidence, *review) | _behaviour(result, label)
+        tags = [*_class_tag(result, label), *review]
+        yield _named(result.kind_of(label), result.confidence, *tags) | _behaviour(result, label)
     for box, individuals in found:
         frame = [] if box.frame is None else [f"frame:{box.frame}"]
+        tags = [*_class_tag(result, box.label), *frame, *review]
         bbox = zip(("bboxX", "bboxY", "bboxWidth", "bboxHeight"), share_xywh(box.xyxy), strict=True)
-        seen = _named(box.kind, box.label, box.score, *frame, *review) | _behaviour(result, label)
+        seen = _named(box.kind, box.score, *tags) | _behaviour(result, label)
         yield seen | dict(bbox) | {"count": individuals}
 
 
 def _behaviour(result: Result, label: str) -> dict[str, str]:
-    return {"behavior": label.replace("|", "/")} if result.of_people else {}  # `|` parts the standard's values
+    return {"behavior": label.replace("|", "/")} if result.actor else {}  # `|` parts the standard's values
 
 
 def _found(result: Result, threshold: float) -> list[tuple[Box, int]]:
@@ -164,12 +166,17 @@ def _found(result: Result, threshold: float) -> list[tuple[Box, int]]:
     return [(box, most[label]) for label, box in surest.items()]
 
 
-def _named(kind: str, label: str, sure: float, *tags: str) -> dict[str, Any]:
+def _class_tag(result: Result, label: str) -> list[str]:
+    """None for what an animal does: users look for names of species there."""
+    return [] if result.actor == ANIMAL else [f"label:{label.replace('|', '/')}"]  # `|` parts the standard's tags
+
+
+def _named(kind: str, sure: float, *tags: str) -> dict[str, Any]:
     return {
         "observationType": _TYPES[kind],
         "scientificName": "Homo sapiens" if kind == PERSON else "",
         "classificationProbability": probability(sure),
-        "observationTags": " | ".join([f"label:{label.replace('|', '/')}", *tags]),  # `|` parts the standard's tags
+        "observationTags": " | ".join(tags),
     }
 
 

@@ -12,7 +12,8 @@ How our models are said in it:
                   answer is `empty`. MegaDetector's tools put SpeciesNet's pictures without a box much so. In a video it is
                   given the first frame that was looked at.
     activities    of what people do, the probabilities are classifications of each person found; where nobody was found, of the
-                  whole picture, a person. Joints have no place in the format.
+                  whole picture, a person. What animals do is put as the classes of whole pictures are, of an animal. Joints and
+                  windows of time have no place in the format.
 
 All boxes are written, also those below the run's threshold, which is the `typical_detection_threshold`. Sequences and
 calibrated confidences have no place in the format.
@@ -57,7 +58,7 @@ def _info(run: Run, classifies: bool) -> dict[str, Any]:
         "format_version": "1.6",
         "detector": PurePath(run.boxes_from or run.model).name,
         "detection_completion_time": finished_at,
-        "detector_metadata": {"typical_detection_threshold": probability(run.threshold) or _ANY},
+        "detector_metadata": {"typical_detection_threshold": probability(run.threshold) if run.threshold else _ANY},
         "model": {"network": run.as_built, "weights_sha256": run.sha256, "trained_on": run.data},
     }
     if classifies:

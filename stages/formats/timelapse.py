@@ -14,7 +14,7 @@ others Notes; a column without a control in the template is to be deleted here. 
     Sequence, SequenceLabel, SequenceConfidence  of several files that show one event, where that was asked for
     Failure                                    why the file could not be read; then the answer is blank
     Note                                       what else is to be said: a video that is damaged from some second on
-    Frames                                     of a video, how many were looked at
+    Frames                                     of a video, how many were looked at, or how many windows of time
 
 UTF-8 with a byte order mark, without which Excel would spoil accents. A cell of text that a spreadsheet would take for a
 formula gets an apostrophe before it; Timelapse then does not find a file whose name or folder begins with = + - or @.
