@@ -6,6 +6,8 @@ The pipeline, in its order
     clean.py        raw -> samples table + rejects table, each reject with its reason
     bboxes.py       boxes of people from their joints
     split.py        samples -> one list of parts for each version
+    balanced.py     a cut with so many samples of each class, for split
+    clips.py        clips that the split uses -> their frames at one rate and size, so that training decodes no video
     pretrain.py     the embedded profile's stand-in for published weights
     harden.py       a version with the weakest classes upsampled or isolated
     synthesize.py   prompts and seeds -> pictures by Stable Diffusion, or drawn, with their provenance; a version of the split
@@ -18,14 +20,16 @@ The pipeline, in its order
 
 Commands of the user's
     predict.py      a trained model on a folder of photos and videos
-    export.py       trained models as ONNX files, compared with the originals
+    export.py       trained models as ONNX files, compared with the originals (export_clips.py: those of clips)
     labels.py       a part of a split out for labelling by hand; the labels come in by `download.labels`
+    subset.py       which clips a study wants, from the metadata alone
     verify.py       every stage's sha256 manifest against what is on disk
 
 What predict is made of
     trained.py      a trained model by its name, and what its evaluation chose
     media.py        which photos and videos there are, when they were taken, a video's frames
     entries.py      what a network says of each file
+    windows.py      the same of videos whose actions are told: windows of frames over time
     journal.py      that, as it is said: a killed run goes on where it was
     sequences.py    which files show one event
     verdicts.py     what was said becomes answers
@@ -43,6 +47,12 @@ What they share
     sources.py      a downloaded data set, for its readers
     transfer.py     one file from an address, resumed and checked
     archives.py     unpacking that nothing escapes from
+    video_files.py  a video, GIF or folder of frames -> its frames, the right way up, with their times
+    clean_videos.py  what `clean` finds out about clips
+    conform.py      which frame was on screen when: clips at one rate
+    stored_clips.py  the frames that `clips` stored, read in any order
+    clip_views.py   how a clip is shown to a network: which frames, which squares
+    film.py         frames side by side, with captions
     samples.py      the samples table: columns, units, checks
     people.py       the tables of people and joints
     joints.py       the document's rules for joints, and boxes round them
@@ -78,7 +88,7 @@ What they share
     screening.py    which of the pictures that were made are fit to train on
     generators/     what makes pictures to order: stable_diffusion, renderer
     datasets/       one file for each source format
-    networks/       one folder for each model family: image, crop, yolo, efficientdet, heatmap
+    networks/       one folder for each model family: image, crop, yolo, efficientdet, heatmap, slowfast
     embedded/       the renderer of the embedded data
 """
 

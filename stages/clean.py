@@ -114,10 +114,10 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
     jobs = [(path, files[path][1]) for path in pictures["path"]]
     if raw.videos:
         see = partial(look_at, root=root, max_pixels=settings.max_pixels)
-        pictures = _inspect_all(pictures, jobs, see, InspectedVideo, workers, rejects)
+        pictures = _inspect_all(pictures, jobs, see, InspectedVideo, workers, rejects, _noun(raw))
     else:
         look = partial(_inspect_one, root=root, max_pixels=settings.max_pixels)
-        pictures = _inspect_all(pictures, jobs, look, Inspected, workers, rejects)
+        pictures = _inspect_all(pictures, jobs, look, Inspected, workers, rejects, _noun(raw))
     if settings.exclude is not None:
         pictures = _excluded(pictures, files, Path(settings.exclude), rejects)
     pictures, scales = _scales(pictures, settings.scale_tolerance, rejects)
@@ -154,7 +154,7 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
     videos = videos_of(pictures) if raw.videos else no_rows(VIDEOS)
     if raw.videos:
         counts |= count_videos(videos)
-    _judge(counts, settings.max_bad_share)
+    _judge(counts, settings.max_bad_share, _noun(raw))
     samples = _typed(pictures)[list(SAMPLES.columns)].sort_values("sample_id", ignore_index=True)
     boxes = boxes[["sample_id", "label", *BOX_COLUMNS]].sort_values(["sample_id", *BOX_COLUMNS], ignore_index=True)
     boxes = boxes.astype({"sample_id": str, "label": str})  # which a source without annotations leaves open
@@ -220,12 +220,13 @@ def _inspect_all(
     facts_of: type[Inspected],
     workers: int,
     rejects: list[pd.DataFrame],
+    noun: str,
 ) -> pd.DataFrame:
     """The pictures or clips that can be read, with what `look` found of each, the fields of `facts_of`. (path, sha256) each."""
     if workers > 1 and len(jobs) > 64:
         chunk = max(1, min(64, len(jobs) // (4 * workers)))
         found = process_map(
-            look, jobs, max_workers=workers, chunksize=chunk, desc="pictures", unit="", disable=None, leave=False
+            look, jobs, max_workers=workers, chunksize=chunk, desc=f"{noun}s", unit="", disable=None, leave=False
         )
     else:
         found = [look(job) for job in jobs]
@@ -457,11 +458,16 @@ def _by_class(raw: Raw, pictures: pd.DataFrame) -> list[dict[str, Any]]:
     unread = raw.rejects.loc[raw.rejects["kind"] == "picture", ["row"]]
     before = pd.concat([raw.pictures.assign(label=raw.pictures["sample_id"].map(named)), unread])
     key = ["label", "species"]
-    counts = {name: table[key].fillna("").value_counts() for name, table in (("in", before), ("kept", pictures))}
+    counts = {name: table[key].astype("str").fillna("").value_counts() for name, table in (("in", before), ("kept", pictures))}
     return pd.DataFrame(counts).fillna(0).astype(int).sort_index().reset_index().to_dict("records")
 
 
-def _judge(counts: dict[str, Any], max_bad_share: float) -> None:
+def _noun(raw: Raw) -> str:
+    """What messages call a sample of it; the tables say `picture` of both."""
+    return "clip" if raw.videos else "picture"
+
+
+def _judge(counts: dict[str, Any], max_bad_share: float, noun: str) -> None:
     because = ", ".join(f"{n} {reason}" for reason, n in counts["rejected_because"]["picture"].items()) or "none rejected"
     total, kept = counts["pictures"]["in"], counts["pictures"]["kept"]
     if not kept:
@@ -471,10 +477,10 @@ def _judge(counts: dict[str, Any], max_bad_share: float) -> None:
                 ". HRNet's and MMPose's JSON names no categories: read the authors' .mat, or give them in `download.labels`, a "
                 "COCO Camera Traps file with an annotation for each picture (README, People and what they do)"
             )
-        raise DataError(f"no picture is left of {total} ({because}). Nothing can be trained on this source{hint}")
+        raise DataError(f"no {noun} is left of {total} ({because}). Nothing can be trained on this source{hint}")
     if counts["bad_share"] > max_bad_share:
         raise DataError(
-            f"{counts['bad_share']:.1%} of {total} picture rows are bad, more than `max_bad_share` {max_bad_share:.1%} "
+            f"{counts['bad_share']:.1%} of {total} {noun} rows are bad, more than `max_bad_share` {max_bad_share:.1%} "
             f"allows: {because}. Mend the source, or raise `max_bad_share` in the data set's `clean` settings"
         )
 
@@ -638,7 +644,7 @@ def main() -> None:
         write_json(args.metrics, {name: counts[name] for name in shown if name in counts})
     pictures_, because = counts["pictures"], counts["rejected_because"]
     print(
-        f"{pictures_['in']} pictures in, {pictures_['kept']} kept, {pictures_['rejected']} rejected, "
+        f"{pictures_['in']} {_noun(raw)}s in, {pictures_['kept']} kept, {pictures_['rejected']} rejected, "
         f"{len(boxes)} boxes; reasons: {because['picture'] | because['annotation']}"
     )
     if raw.people is not None:
@@ -649,8 +655,8 @@ def main() -> None:
         print(f"videos: {counts['videos']}")
     if source.labels:
         print(
-            f"hand labels: {len(raw.by_hand)} pictures relabelled, {raw.replaced} of the source's annotations replaced; "
-            f"{raw.unlabelled} pictures not labelled yet, so the source's annotations stay"
+            f"hand labels: {len(raw.by_hand)} {_noun(raw)}s relabelled, {raw.replaced} of the source's annotations replaced; "
+            f"{raw.unlabelled} {_noun(raw)}s not labelled yet, so the source's annotations stay"
         )
 
 

@@ -15,19 +15,23 @@ clips that are in a part of any version, in the order of their ids: a tensor `jp
 `stages/stored_clips.py` reads them. Killed, the same command goes on behind the last shard; where one of `out` is damaged, it
 names it and makes that one anew. A clip that changed since `clean` is refused.
 
-Why JPEG, and not the pixels (benchmarks/clips.py, three clips of Animal Kingdom): it takes 7 % of the bytes, for the 1,080 clips
-of the document some 4 GB instead of 55, which a machine keeps in memory. Where both are there, JPEG gives 0.7 of the samples a
+Why JPEG, and not the pixels (benchmarks/clips.py, three clips of Animal Kingdom): it takes 7 % of the bytes, for the document's
+1,080 clips some 4 GB instead of 55, which a machine keeps in memory. Where both are there, JPEG gives 0.7 of the samples a
 second, still a hundred times what a core trains R50 on; decoding the videos each time gives a third of JPEG's.
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import os
+import pickle
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -35,7 +39,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -59,6 +62,9 @@ from stages.video_files import every_frame, frame_files
 SPANS = (15, 63)
 _BYTES_PER_PX = 0.6  # what to have room for: at quality 90 Animal Kingdom's frames take 0.2, KABR's dithered GIFs up to 0.55
 _WORTH_PX = 1_000_000_000  # of source frames: what makes up for starting another process
+_PASSED = "passed-"  # begins the name of the folder in which processes hand over what they read
+
+Read = tuple[NDArray[np.uint8], dict[str, Any]]  # of one clip, as `read_clip` has it
 
 
 class ClipsSettings(Record):
@@ -78,7 +84,7 @@ class Job:
     settings: ClipsSettings
 
 
-def read_clip(job: Job) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+def read_clip(job: Job) -> Read:
     """Its stored frames, JPEG files end to end (bytes,), and what the index says of it. Raises LostPicture where it changed."""
     settings, files, shown, count, size = job.settings, list[bytes](), list[int](), 0, (0, 0)
     try:
@@ -137,7 +143,7 @@ def store(
     jobs = [Job(row.sample_id, samples.root / row.path, row.sha256, settings) for row in clips.itertuples()]
     parts = {n: jobs[at : at + settings.per_shard] for n, at in enumerate(range(0, len(jobs), settings.per_shard))}
     inputs = [(job.sample_id, job.sha256) for job in jobs]
-    key = key_of(settings.model_dump_json(), inputs, versions(), av.__version__, code_in_use())
+    key = key_of(settings.model_dump_json(), inputs, versions(), code_in_use())
     unfinished = Unfinished(work / out.name / key, out, len(parts))
     for problem in unfinished.problems:
         print(f"{problem}. It is made anew", file=sys.stderr)
@@ -148,8 +154,10 @@ def store(
     if workers is None:
         source_px = int((todo["frames"] * todo["width_px"] * todo["height_px"]).sum())
         workers = max(1, min(os.cpu_count() or 1, len(todo), source_px // _WORTH_PX))
-    with tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc="clips", unit="", disable=None, leave=False) as bar:
-        read = _read(chain.from_iterable(left.values()), workers)
+    with (
+        tqdm(total=len(jobs), initial=len(jobs) - len(todo), desc="clips", unit="", disable=None, leave=False) as bar,
+        contextlib.closing(_read(chain.from_iterable(left.values()), workers, unfinished.work)) as read,
+    ):
         for number, part in left.items():
             tensors, rows, end = [], [], 0
             for tensor, known in islice(read, len(part)):
@@ -188,21 +196,41 @@ def _counts(clips: pd.DataFrame, index: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _read(jobs: Iterable[Job], workers: int) -> Iterator[tuple[NDArray[np.uint8], dict[str, Any]]]:
-    """`read_clip` of each, in their order, by so many processes, no more than a few clips ahead."""
+def _read(jobs: Iterable[Job], workers: int, work: Path) -> Generator[Read]:
+    """`read_clip` of each, in their order, by so many processes, no more than a few clips ahead.
+
+    They hand over files in a folder of `work`. Through a pipe megabytes come in pieces, and where a process is killed behind
+    the first, the one that reads waits for the next without end.
+    """
     if workers == 1:
         yield from map(read_clip, jobs)
         return
+    for leftover in work.glob(f"{_PASSED}*"):  # of a killed run
+        shutil.rmtree(leftover, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_begin) as pool:
-        waiting: deque[Future[tuple[NDArray[np.uint8], dict[str, Any]]]] = deque()
+    with (
+        tempfile.TemporaryDirectory(prefix=_PASSED, dir=work) as folder,
+        ProcessPoolExecutor(workers, context, initializer=_begin) as pool,
+    ):
+        waiting: deque[tuple[Path, Future[None]]] = deque()
+
+        def first() -> Read:
+            path, done = waiting.popleft()
+            done.result()
+            with path.open("rb") as file:
+                read: Read = pickle.load(file)  # what was written a moment ago
+            path.unlink()
+            return read
+
         try:
-            for job in jobs:
-                waiting.append(pool.submit(read_clip, job))
+            for number, job in enumerate(jobs):
+                path = Path(folder) / str(number)
+                waiting.append((path, pool.submit(_pass_on, job, path)))
                 if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
+                    yield first()
             while waiting:
-                yield waiting.popleft().result()
+                yield first()
         except BrokenProcessPool:
             raise DataError(
                 "a process that was reading clips was ended from outside, perhaps as memory ran out. Run the same command "
@@ -210,6 +238,15 @@ def _read(jobs: Iterable[Job], workers: int) -> Iterator[tuple[NDArray[np.uint8]
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _pass_on(job: Job, path: Path) -> None:
+    read = read_clip(job)
+    try:
+        with path.open("wb") as file:
+            pickle.dump(read, file)
+    except OSError as error:
+        raise DataError(f"{path}: not written: {error.strerror or error}. Make room and run the same command again") from None
 
 
 def _begin() -> None:

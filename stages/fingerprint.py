@@ -15,6 +15,8 @@ _LIBRARIES = (
     "numpy",
     "pillow",
     "opencv-python-headless",
+    "av",
+    "pytorchvideo",
     "ultralytics-opencv-headless",
     "effdet",
 )

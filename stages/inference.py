@@ -44,7 +44,7 @@ class Network:
     card: dict[str, Any]  # its model.json
     task: str  # of its outputs: CLASS, BOX or JOINTS
     classes: tuple[str, ...]  # of its outputs
-    module: nn.Module  # uint8 (B, h, w, 3) RGB, or (B, views, frames, h, w, 3) -> what `finish` takes; evaluating, on its device
+    module: nn.Module  # uint8 (B, h, w, 3) RGB, or (B, views, frames, h, w, 3) -> what `finish` takes; in evaluation mode
     finish: Callable[
         [Any, float], list[Found]
     ]  # (that, floor) -> for each of B: probabilities, or boxes in px, the surest first
@@ -194,7 +194,7 @@ def predict(
     """A predictions table for a samples table, in its order. Raises LostPicture for one that changed since `clean`.
 
     `boxes` are a detector's predictions for the same pictures, which a network of regions wants: a class for each box that is
-    sure enough, its score the detector's times the classifier's. `stored` is the folder that a network of stored pictures wants.
+    sure enough, its score the detector's times the classifier's. `stored` is the folder that a network of stored ones wants.
     """
     if network.regions is not None:
         return _classified_boxes(network, pictures, root, batch_size, boxes)

@@ -1,7 +1,8 @@
 """The predictions table: all that `evaluate` and `report` know of a model.
 
 A row says one thing of one picture, by its `task`:
-    class  a row for each picture and each class; `score` is its probability, and the scores of a picture sum to 1
+    class  a row for each picture and each class; `score` is its probability. Those of a picture sum to 1, those of a clip
+           need not: a video network judges each class by itself (sigmoids)
     box    a row for each box found, `label` its class, `score` how sure; a picture in which none was found has one row
            with the label `empty`, score 0 and no coordinates, so that no picture is ever missing
     joints as `box`, of people, and `joints` holds 48 numbers: x_px, y_px and confidence of each of the 16 (stages/people.py)
@@ -55,7 +56,7 @@ PREDICTIONS = pa.DataFrameSchema(
 
 
 def class_rows(scores: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of task `class` from a table of probabilities: a row for each sample_id (the index), a column a class."""
+    """Predictions of task `class` from a table of scores: a row for each sample_id (the index), a column a class."""
     long = scores.rename_axis("sample_id").rename_axis("label", axis=1).stack().rename("score").reset_index()
     return long.assign(task=CLASS, joints=None, **dict.fromkeys(BOX_COLUMNS, float("nan")))[list(PREDICTIONS.columns)]
 

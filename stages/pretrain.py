@@ -2,9 +2,8 @@
 
 It draws an embedded data set from another seed, so other pictures than any model is scored on. Of camera traps every box gets
 the one label `animal`: where something is can be learned from it, which species is not. Of people it learns their joints, as
-published pose networks have; of objects, ImageNet's stand-in, which they are; of people in motion, Kinetics' stand-in, what they
-do. A profile that starts from published weights
-pretrains nothing, and the folder says so.
+published pose networks have; of objects, ImageNet's stand-in, which they are; of people in motion, Kinetics' stand-in, what
+they do. A profile that starts from published weights pretrains nothing, and the folder says so.
 """
 
 import argparse
@@ -95,7 +94,9 @@ def main() -> None:
     parts = samples.pictures[["sample_id"]].assign(part=part)
     tables = work / "clips"
     if len(samples.videos) and not tables.is_dir():
-        clips.store(samples, samples.pictures["sample_id"].tolist(), ClipsSettings.model_validate({}), work / "unfinished", tables)
+        clips.store(
+            samples, samples.pictures["sample_id"].tolist(), ClipsSettings.model_validate({}), work / "unfinished", tables
+        )
     with new_folder(args.out) as out:
         places = {"seed": seed, "work": work / "state", "models": args.out.parent, "needs": work, "out": out, "tables": tables}
         job = make_job(samples, parts, **places)

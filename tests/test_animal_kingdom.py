@@ -304,6 +304,12 @@ def test_videos_and_folders_of_frames_by_id_through_clean(tmp_path: Path, cleane
     assert counts["rejected_because"]["picture"] == {"dropped_label": 1, "file_missing": 1, "several_actions": 1}
     assert counts["rejected_because"]["file"] == {"unlisted_file": 1}  # FFFF, that no row names
     assert counts["bad_share"] == 0.2  # several actions are no fault
+    assert "5 clips in, 2 kept, 3 rejected" in done.out
+
+    done = cleaned(root, "animal_kingdom", keep_labels=["Moving"], max_bad_share=0.1)
+    assert done.code == 1 and "20.0% of 5 clip rows are bad, more than `max_bad_share` 10.0% allows" in done.err
+    done = cleaned(root, "animal_kingdom", drop_labels=["Moving", "Walking"], max_bad_share=1.0)
+    assert done.code == 1 and "no clip is left of 5 (" in done.err
 
 
 @pytest.fixture(scope="module")

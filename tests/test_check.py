@@ -309,7 +309,7 @@ def test_the_stage_writes_a_mark_when_all_is_well_and_none_when_not(
     stage: Callable[..., Any], params: dict[str, Any], tmp_path: Any
 ) -> None:
     done = stage("check", "--out", tmp_path / "checked.json", params=params)
-    assert (done.code, done.out) == (0, "params.yaml: 77 sections, all well\n")
+    assert (done.code, done.out) == (0, "params.yaml: 95 sections, all well\n")
     assert read_json(tmp_path / "checked.json") == {"sections": "all well"}
     (tmp_path / "checked.json").unlink()
     params["seed"] = None

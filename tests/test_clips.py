@@ -1,5 +1,6 @@
 """The clips stage by its command line: which frames it stores, of which clips, and what it does after a fault."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,20 +186,7 @@ def test_killed_it_goes_on_and_leaves_nothing_running(made: Path, tmp_path: Path
     gif = tmp_path / "clips" / "dgif.gif"
     gif.rename(tmp_path / "aside")
     os.mkfifo(gif)
-    script = tmp_path / "script.py"
-    script.write_text(
-        f"""
-from pathlib import Path
-from dataclasses import replace
-from stages.clips import ClipsSettings, store
-from stages.samples import read_samples
-if __name__ == "__main__":
-    samples = replace(read_samples(Path({str(made / "clean")!r})), root=Path({str(tmp_path / "clips")!r}))
-    store(samples, {USED}, ClipsSettings(**{SETTINGS}), Path("work"), Path("out"), workers=2)
-"""
-    )
-    command = [sys.executable, str(script)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    command, environment = two_workers(made / "clean", tmp_path, USED, SETTINGS)
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: len(list(tmp_path.glob("work/out/*/00000.json"))) == 1)
@@ -217,8 +205,111 @@ if __name__ == "__main__":
     again = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "out" / "shards" / "00000.safetensors").stat().st_mtime_ns == written, "not made twice"
+    assert not list(tmp_path.glob("work/out/*/passed-*")), "what the killed run left is cleared away"
     store(samples, USED, ClipsSettings(**SETTINGS), tmp_path / "work2", tmp_path / "whole", workers=1)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def two_workers(clean: Path, folder: Path, ids: Sequence[str], settings: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """A program, and its environment, that stores the clips of folder/clips in folder/out."""
+    script = folder / "script.py"
+    script.write_text(
+        f"""
+from pathlib import Path
+from dataclasses import replace
+from stages.clips import ClipsSettings, store
+from stages.samples import read_samples
+from stages.command import run
+def main():
+    samples = replace(read_samples(Path({str(clean)!r})), root=Path({str(folder / "clips")!r}))
+    store(samples, {ids}, ClipsSettings(**{settings}), Path("work"), Path("out"), workers=2)
+if __name__ == "__main__":
+    run(main)
+"""
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    return [sys.executable, str(script)], environment
+
+
+def write_noise(path: Path, count: int) -> None:
+    path.mkdir()
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+        cv2.imwrite(str(path / f"frame{number}.png"), noise)
+
+
+def test_a_killed_worker_stops_the_run_whatever_it_was_sending(tmp_path: Path) -> None:
+    """`big` takes more bytes than a pipe holds; its worker is killed while the parent, stopped, takes none. The other one
+    waits for `other`.
+    """
+    (tmp_path / "clips").mkdir()
+    write_noise(tmp_path / "clips" / "big", 20)
+    write_video(tmp_path / "clips" / "other.mp4", every(30, 4))
+    write_clean(tmp_path / "clips", tmp_path / "clean")
+    settings = SETTINGS | {"short_side_px": 200, "per_shard": 1}
+    pipes = [tmp_path / "clips" / "big" / "frame0.png", tmp_path / "clips" / "other.mp4"]
+    real = [path.rename(tmp_path / path.name) for path in pipes]
+    for path in pipes:
+        os.mkfifo(path)
+    command, environment = two_workers(tmp_path / "clean", tmp_path, ["big", "other"], settings)
+    parent = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        ends = [writing_end(path) for path in pipes]
+        reader = next(child for child in psutil.Process(parent.pid).children() if str(pipes[0]) in opened(child))
+        parent.send_signal(signal.SIGSTOP)
+        shutil.copyfile(real[0], tmp_path / "whole.png")
+        os.replace(tmp_path / "whole.png", pipes[0])
+        os.write(ends[0], real[0].read_bytes())
+        os.close(ends[0])
+        wait_for(lambda: is_idle(reader))
+        reader.kill()
+        parent.send_signal(signal.SIGCONT)
+        _, said = parent.communicate(timeout=60)
+    finally:
+        for child in [*psutil.Process(parent.pid).children(), parent] if parent.poll() is None else []:
+            child.kill()
+    os.close(ends[1])
+    assert parent.returncode == 1 and "error: a process that was reading clips was ended from outside" in said
+    assert not (tmp_path / "out").exists()
+
+    os.replace(real[1], pipes[1])
+    again = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert not list(tmp_path.glob("work/out/*/passed-*"))
+    store(
+        read_samples(tmp_path / "clean"),
+        ["big", "other"],
+        ClipsSettings(**settings),
+        tmp_path / "w",
+        tmp_path / "whole",
+        workers=1,
+    )
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert (tmp_path / "out" / "shards" / "00000.safetensors").stat().st_size > 1_000_000
+
+
+def writing_end(pipe: Path) -> int:
+    """Of a named pipe, as soon as somebody reads it."""
+    found: list[int] = []
+
+    def there() -> bool:
+        with contextlib.suppress(OSError):
+            found.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(found)
+
+    wait_for(there)
+    os.set_blocking(found[0], True)
+    return found[0]
+
+
+def opened(process: psutil.Process) -> list[str]:
+    return [os.readlink(path) for path in Path(f"/proc/{process.pid}/fd").iterdir()]
+
+
+def is_idle(process: psutil.Process, seconds: float = 0.5) -> bool:
+    before = process.cpu_times()
+    time.sleep(seconds)
+    return process.cpu_times() == before
 
 
 def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:

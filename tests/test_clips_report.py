@@ -59,7 +59,15 @@ def project(stage: Callable[..., Any], tmp_path: Path) -> Path:
     write_data(tmp_path / "clean", raw, tables, COUNTS)
     write_split(tmp_path / "splits", "many", pictures, PARTS, also=ALSO)
     beside = [path for path in (tmp_path / "clean").iterdir() if path.name != "manifest.json"]
-    store(read_samples(tmp_path / "clean"), IDS, ClipsSettings.model_validate({}), tmp_path / "work", tmp_path / "clips", beside, 1)
+    store(
+        read_samples(tmp_path / "clean"),
+        IDS,
+        ClipsSettings.model_validate({}),
+        tmp_path / "work",
+        tmp_path / "clips",
+        beside,
+        1,
+    )
     for name in ("metrics", "answers"):
         (tmp_path / name).mkdir()
     return tmp_path

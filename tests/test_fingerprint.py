@@ -34,4 +34,4 @@ def test_the_code_is_all_of_the_package_that_was_imported_and_the_program(
 
 
 def test_the_libraries_that_compute_are_told_by_version() -> None:
-    assert set(versions()) >= {"torch", "torchvision", "timm", "numpy", "pillow", "effdet"}
+    assert set(versions()) >= {"torch", "torchvision", "timm", "numpy", "pillow", "effdet", "av", "pytorchvideo"}

@@ -296,6 +296,14 @@ def test_light_is_cut_at_black_and_white() -> None:
     assert lit(frames, np.array([-0.1, 0.02, 0.1])).tolist() == [[[[0, 133, 255], [0, 255, 28]]]]
 
 
+def test_light_of_every_value_is_by_the_formula() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 50, 70, 3), dtype=np.uint8)
+    for seed in range(20):
+        rgb = np.random.default_rng(seed).normal(0, 0.2, 3)
+        expected = np.clip(np.rint(frames + 255 * rgb), 0, 255).astype(np.uint8)
+        assert np.array_equal(lit(frames, rgb), expected)
+
+
 def test_a_whole_clip_is_shown_view_by_view_and_of_each_its_crops(tmp_path: Path) -> None:
     stored = StoredClips(store(tmp_path / "clips", {"a": passing("left", 30, 0)}))
     clip = Clip(8, 2, 30.0, 40, views=2, crops=3)

@@ -249,7 +249,7 @@ def test_a_frame_altered_since_the_download_is_found(tmp_path: Path, cleaned: Ca
     files = {f"walking/a/{path.name}": (path.stat().st_size, sha256_file(path)) for path in folder.iterdir()}
     Image.new("RGB", (64, 32), "red").save(folder / "frame1.png")
     raw = adapter("clip_folders").read(tmp_path / "clips", files, ())
-    with pytest.raises(DataError, match="no picture is left of 1 \\(1 altered\\)"):
+    with pytest.raises(DataError, match="no clip is left of 1 \\(1 altered\\)"):
         clean_all(raw, tmp_path / "clips", files, CleanSettings(max_bad_share=1), 1)
 
 

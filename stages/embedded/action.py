@@ -15,10 +15,10 @@ Camera, backdrop, light and noise are drawn alike for every action.
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from stages.embedded import action_animals as animals
 from stages.embedded import coats
@@ -26,13 +26,12 @@ from stages.embedded.action_animals import ANIMALS, Animal, Fish
 from stages.embedded.action_drawing import DEPTHS, OUTDOORS, SKY, WATER, Pixels
 from stages.embedded.action_metadata import METADATA, Row, new_id, row, write_metadata
 from stages.embedded.action_motion import Clip, Turns, anywhere, filmed, frames, moving_on, paced
-from stages.embedded.action_video import RATE, TICKS, mp4
+from stages.embedded.action_video import RATE, TICKS, Footage, mp4
 from stages.embedded.birds import Bird
 from stages.embedded.figures import vary
 from stages.embedded.skeleton import Body
 from stages.embedded.writing import drawn
 from stages.files import seed_from, write_json
-from stages.settings import Record
 
 VIDEOS = "video"
 WALKERS = ("Deer", "Coyote", "Fox", "Cat", "Dog", "Horse", "Goat", "Rabbit", "Chicken", "Crow")
@@ -94,25 +93,11 @@ FORMS = {  # good clips that have to be conformed: so many of each
 }
 
 
-class ActionScenes(Record):
+class ActionScenes(Footage):
     """What to draw."""
 
     train: int = Field(34, gt=0)  # good clips a class on the official train list; the planted faults come on top
     test: int = Field(4, gt=0)  # and on its test list
-    least_frames: int = Field(28, gt=1)  # a clip's frames lie between these
-    most_frames: int = Field(34, gt=1)
-    side_px: int = Field(72, ge=32, multiple_of=6)  # shorter side; the longer is a third longer
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.least_frames > self.most_frames:
-            raise ValueError(f"least_frames is {self.least_frames}, more than most_frames, which is {self.most_frames}")
-        return self
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.side_px * 4 // 3, self.side_px
 
 
 SETTINGS = ActionScenes  # by this name `stages.download` finds it

@@ -157,13 +157,10 @@ def filmed(
 
 
 def _camera(rng: np.random.Generator) -> tuple[float, float, Turns]:
-    """On a stand, in a hand, or one that pans: how far it goes sideways and up (px), and its rates."""
-    kind = rng.random()
-    if kind < 0.3:
+    """On a stand, or in a hand: how far it goes sideways and up (px), and its rates."""
+    if rng.random() < 0.7:
         return 0.0, 0.0, Turns()
-    if kind < 0.7:
-        return rng.uniform(0.5, 2.5), rng.uniform(0.3, 1.5), Turns(aside=rng.uniform(0.5, 2.0), up=rng.uniform(0.5, 2.0))
-    return rng.uniform(5, 11), rng.uniform(0, 1), Turns(aside=rng.uniform(0.15, 0.45), up=rng.uniform(0.3, 1.0))
+    return rng.uniform(0.5, 1.5), rng.uniform(0.3, 1.0), Turns(aside=rng.uniform(0.5, 2.0), up=rng.uniform(0.5, 2.0))
 
 
 def paced(rates: Turns, cycles: Mapping[str, tuple[float, float]], rng: np.random.Generator) -> Turns:

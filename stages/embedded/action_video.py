@@ -1,20 +1,42 @@
-"""Frames as MP4 files of the same bytes each time."""
+"""Frames as MP4 files of the same bytes each time, and how many and how large they are."""
 
 import io
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Self
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from stages.embedded.action_drawing import Pixels
+from stages.settings import Record
 
 RATE = 30  # frames a second
 INDEX_BYTES = 8192  # room kept for an index that stands first
 TICKS = 600  # in which a video of variable rate counts a second
 # Each frame by itself, at one quantiser: what a frame looks like then tells nothing of what came before.
 OPTIONS = {"qp": "25", "g": "1", "bf": "0", "preset": "ultrafast"}
+
+
+class Footage(Record):
+    """How long clips are, and how large."""
+
+    least_frames: int = Field(28, gt=1)  # a clip's frames lie between these
+    most_frames: int = Field(34, gt=1)
+    side_px: int = Field(72, ge=32, multiple_of=6)  # shorter side; the longer is a third longer
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.least_frames > self.most_frames:
+            raise ValueError(f"least_frames is {self.least_frames}, more than most_frames, which is {self.most_frames}")
+        return self
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.side_px * 4 // 3, self.side_px
 
 
 def mp4(

@@ -9,22 +9,21 @@ frame tells apart: they have one SCENE and differ in rates alone (action_motion.
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from stages.embedded.action_animals import HEAD, leaping, turned
 from stages.embedded.action_drawing import SKY, WATER, Pixels
 from stages.embedded.action_motion import Clip, Turns, anywhere, filmed, frames, moving_on, paced
-from stages.embedded.action_video import RATE, mp4
+from stages.embedded.action_video import RATE, Footage, mp4
 from stages.embedded.coats import RGB
 from stages.embedded.figures import FIGURES, pose, vary
 from stages.embedded.people import Person
 from stages.embedded.skeleton import Body, Limb
 from stages.embedded.writing import drawn
 from stages.files import seed_from
-from stages.settings import Record
 
 PLACES = ("street", "field", "garden", "hall", "room", "stage")
 ARM = ("elbow_right", "wrist_right", "hand_right")
@@ -75,24 +74,10 @@ PAIRS: tuple[tuple[str, str], ...] = (
 )
 
 
-class MovementScenes(Record):
+class MovementScenes(Footage):
     """What to draw."""
 
     clips: int = Field(360, gt=0)  # in all; of each class as many as of any other, or one more
-    least_frames: int = Field(28, gt=1)  # a clip's frames lie between these
-    most_frames: int = Field(34, gt=1)
-    side_px: int = Field(72, ge=32, multiple_of=6)  # shorter side; the longer is a third longer
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.least_frames > self.most_frames:
-            raise ValueError(f"least_frames is {self.least_frames}, more than most_frames, which is {self.most_frames}")
-        return self
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.side_px * 4 // 3, self.side_px
 
 
 SETTINGS = MovementScenes  # by this name `stages.download` finds it

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -84,9 +85,8 @@ def lit(frames: Frames, rgb: NDArray[np.float64]) -> Frames:
     """Frames with `rgb`, shares of full brightness, added to red, green and blue, to the nearest of 256 steps."""
     shifted = np.arange(256)[:, None] + 255 * rgb
     tables = np.clip(np.rint(shifted), 0, 255).astype(np.uint8)
-    out = np.empty_like(frames)
-    for channel in range(3):
-        np.take(tables[:, channel], frames[..., channel], out=out[..., channel])
+    out = np.empty_like(frames, order="C")
+    cv2.LUT(frames.reshape(-1, 1, 3), tables[:, None], dst=out.reshape(-1, 1, 3))
     return out
 
 

@@ -1,13 +1,14 @@
-"""SlowFast's training: SGD, and a learning rate that rises by the same step each iteration and is constant after."""
+"""SlowFast's training: the learning rate rises by the same step each iteration, then is constant (SGD) or falls (AdamW)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stages.classifier import Classifier
-from stages.fit import parameter_groups
+from stages.fit import one_cycle, parameter_groups, scheduled
 from stages.networks.slowfast.settings import SlowFastSettings
 
 
@@ -25,8 +26,13 @@ class Learner(Classifier):
     def configure_optimizers(self) -> Any:
         chosen: SlowFastSettings = self.settings
         groups = parameter_groups(self.network, chosen.weight_decay)
+        total = int(self.trainer.estimated_stepping_batches)
+        an_epoch = total // chosen.epochs
+        if chosen.optimizer == "adamw":
+            warmup = max(1, round(chosen.warmup_epochs * an_epoch))
+            cycle = partial(one_cycle, warmup=warmup, total=total)
+            return scheduled(groups, chosen.learning_rate, [cycle, cycle])
         optimizer = torch.optim.SGD(groups, lr=chosen.learning_rate, momentum=chosen.momentum, nesterov=chosen.nesterov)
-        an_epoch = int(self.trainer.estimated_stepping_batches) // chosen.epochs
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up(chosen, an_epoch))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -4,7 +4,7 @@ What it leaves open is as the Animal Kingdom authors' own configuration has it (
 SLOWFAST_8x8_R50.yaml, on PySlowFast's defaults): SGD with Nesterov's momentum, 10 views of 3 crops in testing.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,11 +45,13 @@ class SlowFastSettings(LoopSettings):
     epochs: int = Field(20, gt=0)
     patience: int = Field(20, gt=0)  # epochs in a row without a lower validation loss before training stops
     batch_size: int = Field(8, gt=1)  # of each process
-    learning_rate: float = Field(0.0375, gt=0)  # from the end of the warm-up on
-    warmup_from: float = Field(0.00085, gt=0)  # learning rate of the first iteration
+    # sgd: the document's, constant after its warm-up; adamw: falling along a cosine after it, as the other families learn
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(0.0375, gt=0)  # at the end of the warm-up
+    warmup_from: float = Field(0.00085, gt=0)  # of sgd: learning rate of the first iteration; adamw starts at a 25th
     warmup_epochs: float = Field(4, ge=0)  # in which it rises by the same step each iteration
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
+    momentum: float = Field(0.9, ge=0, lt=1)  # of sgd
+    nesterov: bool = True  # of sgd
     weight_decay: float = Field(0.0001, ge=0)  # of convolutions and the last layer's weights
     workers: int | None = Field(None, ge=0)  # loader processes; null: by the machine
 
@@ -57,16 +59,23 @@ class SlowFastSettings(LoopSettings):
     def _fits(self) -> Self:
         shortest, longest = self.scale_px
         width, rate = self.stem_width, self.learning_rate
+        adamw = self.optimizer == "adamw"
+        asked = [name for name in ("warmup_from", "momentum", "nesterov") if getattr(self, name) != _default(name)]
         faults = {
             f"frames {self.frames} is no multiple of alpha {self.alpha}": self.frames % self.alpha,
             f"stem_width {width} is no multiple of beta_inverse {self.beta_inverse}": width % self.beta_inverse,
             f"fusion_kernel {self.fusion_kernel} is even: it has no middle frame": self.fusion_kernel % 2 == 0,
             f"scale_px falls from {shortest} to {longest}": shortest > longest,
             f"crop_px {self.crop_px} is more than the short side that scale_px allows, {shortest}": self.crop_px > shortest,
-            f"warmup_from {self.warmup_from} is above learning_rate {rate}": self.warmup_from > rate,
+            f"warmup_from {self.warmup_from} is above learning_rate {rate}": not adamw and self.warmup_from > rate,
             f"warmup_epochs {self.warmup_epochs} is more than epochs {self.epochs}": self.warmup_epochs > self.epochs,
             "nesterov without momentum": self.nesterov and not self.momentum,
+            f"optimizer adamw has no {', '.join(asked)}": adamw and asked,
         }  # fmt: skip
         if found := [fault for fault, there in faults.items() if there]:
             raise ValueError("; ".join(found))
         return self
+
+
+def _default(name: str) -> Any:
+    return SlowFastSettings.model_fields[name].default
