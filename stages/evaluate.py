@@ -326,6 +326,8 @@ def main() -> None:
         chosen["box_threshold"] = choose_box_threshold(predictions, true, pictures.rename(columns={"label": "actual"}))
     scored = score(predictions, pictures, samples, chosen, card["classes"], majority, settings, args.seed)
     clips = scored.of_classes is not None
+    if clips:  # a key's 10 or 100 is the document's size: how many there were is measured
+        described |= {"train_clips": card["trained_on"]["train"]}
     first = compared(scored.parts, [*scores.FIGURES, "map"])
     seeds = of_trainings(first, further, lambda own: of_training(own, pictures, clips))
     # First: it refuses what is no finite number.

@@ -373,7 +373,11 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
             (folder / "class").mkdir()
             pd.DataFrame(list(parts.items()), columns=["sample_id", "part"]).to_csv(folder / "class/parts.csv", index=False)
         with new_folder(tmp_path / "model") as folder:
-            card = {"classes": classes, "trained_on": {"data": "your data"}, "as_built": "tiny at 8 px, scratch"}
+            card = {
+                "classes": classes,
+                "trained_on": {"data": "your data", "train": TRAIN_CLIPS},
+                "as_built": "tiny at 8 px, scratch",
+            }
             write_json(folder / "model.json", card)
         with new_folder(tmp_path / "predictions") as folder:
             found.to_parquet(folder / TABLE, index=False)
@@ -851,6 +855,8 @@ def test_fault_60_nan_among_the_figures_of_poses_writes_nothing(
 # Clips ---------------------------------------------------------------------------------------------------------------
 
 
+TRAIN_CLIPS = 27
+
 OF_CLIPS = {
     **dict.fromkeys(("x1", "x2", "x3"), ("train", "")), "v1": ("val", ""), "v2": ("val", ""),
     "t1": ("test", "test5"), "t2": ("test", "test5"), "t3": ("test", ""), "t4": ("test", ""), "t5": ("test", ""),
@@ -895,7 +901,8 @@ def test_clips_have_map_and_the_nested_half_of_test_is_a_part_of_its_own(stage: 
     done = stage(*clip_model())
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
-    assert list(metrics) == ["val", "test", "test5", "data", "architecture"]
+    assert list(metrics) == ["val", "test", "test5", "data", "architecture", "train_clips"]
+    assert metrics["train_clips"] == TRAIN_CLIPS
     names = ["n", "map", "map_low", "map_high", "accuracy", "accuracy_low", "accuracy_high", "f1_macro", "majority"]
     assert [list(metrics[part]) for part in ("val", "test", "test5")] == [names] * 3
     assert [metrics[part]["n"] for part in ("val", "test", "test5")] == [2, 5, 2]
