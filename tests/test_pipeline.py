@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages.evaluate import HEADLINES, PLAIN_HEADLINES, POSE_HEADLINES
+from stages.evaluate import CLIP_HEADLINES, HEADLINES, PLAIN_HEADLINES, POSE_HEADLINES
 from stages.networks.heatmap.stored import Stored
-from stages.samples import EMPTY, SEEN, TEST, TRAIN, UNSEEN, VAL, read_samples
+from stages.samples import EMPTY, SEEN, TEST, TEST5, TRAIN, UNSEEN, VAL, read_samples
 from stages.shards import INDEX
+from stages.stored_clips import StoredClips
 
 ROOT = Path(__file__).parent.parent
 KEY = "camera_trap-alexnet-location"
@@ -107,6 +108,8 @@ def promised(entry: dict[str, Any]) -> dict[str, list[str]]:
     """The figures of each part that the metrics of a model should hold."""
     if entry["smoke"].get("architecture", "").endswith("-pose"):
         return {part: [*names] for part, names in POSE_HEADLINES.items()}
+    if entry["dataset"] == "action":
+        return {part: [*names] for part, names in CLIP_HEADLINES.items()}
     if entry["dataset"] in ("activity", "posture"):
         return {part: [*names] for part, names in PLAIN_HEADLINES.items()}
     return {
@@ -125,12 +128,14 @@ def test_every_model_has_its_metrics_in_the_promised_shape(clone: Path) -> None:
     for key, entry in params_of(clone)["models"].items():
         found, parts = metrics(clone, key), promised(entry)
         gap = {"gap"} if SEEN in parts else set()
-        assert set(found) == {*parts, *gap, "data", "architecture"}, key
+        more = {"train_clips"} if entry["dataset"] == "action" else set()
+        assert set(found) == {*parts, *gap, *more, "data", "architecture"}, key
         for part, names in parts.items():
             assert set(found[part]) == set(names), (key, part)
         assert sum(map(len, parts.values())) + len(gap) <= 12
         assert found["data"] == "embedded"
-        assert (entry["smoke"].get("architecture") or entry["smoke"]["variant"]) in found["architecture"]
+        named = entry["smoke"].get("architecture") or entry["smoke"].get("variant") or "slowfast_r18"
+        assert named in found["architecture"]
         if gap:
             assert found["gap"] == pytest.approx(
                 found[SEEN]["f1_macro"] - found[UNSEEN]["f1_macro"], abs=1.1e-4
@@ -143,7 +148,7 @@ def test_every_model_has_its_metrics_in_the_promised_shape(clone: Path) -> None:
 def test_every_model_has_all_figures_of_each_part_in_a_table(clone: Path) -> None:
     for key, entry in params_of(clone)["models"].items():
         table = pd.read_csv(at(clone, key, "parts.csv")).set_index("part")
-        assert table.index.tolist() == [part for part in (VAL, TEST, SEEN, UNSEEN) if part in metrics(clone, key)], key
+        assert table.index.tolist() == [part for part in (VAL, TEST, SEEN, UNSEEN, TEST5) if part in metrics(clone, key)], key
         figures = ["n", *(f"{kind}f1_macro{side}" for kind in ("", "sequence_") for side in ("", "_low", "_high"))]
         if key == POSE:
             figures = ["n", "people", "mean_pose", "gain", *(f"pckh{side}" for side in ("", "_low", "_high"))]
@@ -177,7 +182,7 @@ def test_harder_versions_are_scored_on_the_very_pictures_of_their_base(clone: Pa
         assert set(lines(clone, folder, TRAIN)) > set(train), "it adds to train and takes nothing away"
 
 
-@pytest.mark.parametrize("dataset", ["camera_trap", "activity"])
+@pytest.mark.parametrize("dataset", ["camera_trap", "activity", "action"])
 def test_the_page_says_what_it_was_measured_on(clone: Path, dataset: str) -> None:
     page = (clone / f"reports/{dataset}/index.html").read_text()
     assert "embedded" in page and "drew itself" in page
@@ -185,7 +190,8 @@ def test_the_page_says_what_it_was_measured_on(clone: Path, dataset: str) -> Non
         if entry["dataset"] == dataset:
             assert key in page
             part = UNSEEN if dataset == "camera_trap" else TEST
-            assert f"{metrics(clone, key)[part]['pckh' if key == POSE else 'f1_macro']:.3f}" in page
+            figure = "pckh" if key == POSE else "map" if dataset == "action" else "f1_macro"
+            assert f"{metrics(clone, key)[part][figure]:.3f}" in page
     pictures = re.findall(r'src="(pictures/[^"]+)"', page)
     assert pictures and all((clone / "reports" / dataset / name).is_file() for name in pictures)
 
@@ -270,6 +276,36 @@ def test_alpha_of_mixup_reruns_one_model(clone: Path) -> None:
 
 
 # What reruns -----------------------------------------------------------------------------------------------------------
+
+
+# Clips -------------------------------------------------------------------------------------------------------------------
+
+
+def test_both_sizes_of_action_are_scored_on_the_same_clips_and_nested(clone: Path) -> None:
+    lists = {name: clone / f"data/splits/action/{name}/parts.csv" for name in ("many", "few")}
+    many, few = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in lists.values())
+    own = {name: set(table.loc[table["part"] == TRAIN, "sample_id"]) for name, table in (("many", many), ("few", few))}
+    assert own["few"] < own["many"]
+    for part in (VAL, TEST):
+        assert many[many["part"] == part].equals(few[few["part"] == part])
+    stored = StoredClips(clone / "data/clips/action")
+    assert all(stored.frames(name) >= 15 for name in many.loc[many["part"] != "unused", "sample_id"])
+    claims = json.loads((clone / "metrics/action/comparison.json").read_text())["claims"]
+    assert {*claims} == {*params_of(clone)["compare"]["action"]["claims"]}
+
+
+def test_a_trained_model_tells_what_is_done_when_in_a_video(clone: Path, tmp_path: Path) -> None:
+    key, out = "action-scratch-100", tmp_path / "out"
+    videos = sorted((clone / "data/raw/action/video").glob("*.mp4"), key=lambda path: path.stat().st_size)
+    (tmp_path / "videos").mkdir()
+    shutil.copy(videos[-1], tmp_path / "videos" / "a walk.mp4")
+    call(clone, *"python -m stages.predict".split(), key, str(tmp_path / "videos"), "--out", str(out), "--annotated")
+    actions = pd.read_csv(out / "actions.csv")
+    assert actions["path"].unique().tolist() == ["a walk.mp4"] and (actions["end_s"] > actions["start_s"]).all()
+    assert set(actions["action"]) <= set(json.loads((clone / f"models/{key}/model.json").read_text())["classes"])
+    assert len([*(out / "annotated").rglob("*.jpg")]) == 1
+    call(clone, *"python -m stages.export".split(), key, "--out", str(tmp_path / "onnx"))
+    assert (tmp_path / "onnx" / f"{key}.onnx").is_file()
 
 
 def test_nothing_to_do_runs_nothing(clone: Path) -> None:
