@@ -84,11 +84,14 @@ def _ranked(pictures: pd.DataFrame, group_by: str, seed: int) -> pd.Series:
 def _require_enough(pictures: pd.DataFrame, there: pd.Series, chosen: pd.Series, count: int, part: str) -> None:
     listed = pictures.loc[there, "label"].value_counts()
     found: Mapping[str, int] = pictures.loc[chosen.index, "label"].value_counts().to_dict()
-    for label in sorted(pictures["label"].unique()):
-        if (n := found.get(label, 0)) < count:
-            total = int(listed.get(label, 0))
-            before = f", {total - n} of its {total} being taken by another part or in a sequence with one" if total > n else ""
-            raise DataError(
-                f"split.balanced: {label} has {n} samples for {part}, and {count} of each class are wanted{before}. "
-                "Ask for fewer in the data set's `split.balanced`, leave the class out by `clean.keep_labels`, or bring more"
-            )
+    short = [label for label in sorted(pictures["label"].unique()) if found.get(label, 0) < count]
+    if not short:
+        return
+    n, total = found.get(short[0], 0), int(listed.get(short[0], 0))
+    before = f", {total - n} of its {total} being taken by another part or in a sequence with one" if total > n else ""
+    others = ", ".join(f"{label} {found.get(label, 0)}" for label in short[1:])
+    raise DataError(
+        f"split.balanced: {short[0]} has {n} samples for {part}, and {count} of each class are wanted{before}. "
+        f"{f'Too few too: {others}. ' if others else ''}"
+        "Ask for fewer in the data set's `split.balanced`, leave classes out by `clean.keep_labels`, or bring more"
+    )

@@ -47,15 +47,13 @@ def _of(of_classes: pd.DataFrame, sample_ids: pd.Series) -> pd.DataFrame:
 def choices(answers: pd.DataFrame, of_classes: pd.DataFrame, pairs: tuple[tuple[str, str], ...]) -> pd.DataFrame:
     """Forced choices: a row for each pair and clip of one of its two classes: label, seq_id, right.
 
-    `right` is 1 where the true class is scored above the other, 0.5 where as high. A pair with a class that has no clip has no
-    row: a choice that always has one answer says nothing. Raises DataError for a class that the model does not score.
+    `right` is 1 where the true class is scored above the other, 0.5 where as high. A pair with a class that has no clip, or
+    that the model does not score, has no row: a choice that always has one answer says nothing.
     """
     tables = []
     for pair in pairs:
-        if strangers := [label for label in pair if label not in of_classes]:
-            raise DataError(f"`pairs` names {strangers[0]}, which no model scores. There is: {', '.join(of_classes)}")
         own = answers[answers["actual"].isin(pair)]
-        if own["actual"].nunique() == len(pair):
+        if own["actual"].nunique() == len(pair) and {*pair} <= {*of_classes}:
             wide = _of(of_classes, own["sample_id"])
             difference = (wide[pair[0]] - wide[pair[1]]).to_numpy() * np.where(own["actual"] == pair[0], 1, -1)
             right = (np.sign(difference) + 1) / 2

@@ -19,7 +19,7 @@ from stages.page import about, confusion_rows, in_turn, of_test, plain, save, wr
 from stages.pictures import jpeg
 from stages.plain_report import comparisons
 from stages.samples import TEST, Samples
-from stages.scores import ALL_PAIRS
+from stages.scores import ALL_PAIRS, BETTER
 from stages.shards import INDEX, MADE
 from stages.stored_clips import StoredClips
 
@@ -190,6 +190,7 @@ def write(
     stage."""
     known, compared, claims = about(samples, clean, splits), comparisons(metrics), claims_of(metrics)
     tested = {name: models[name] for name in in_order(models, dataset) if TEST in models[name]["parts"]}
+    by_chance = {name: row["pairs"].get(ALL_PAIRS, {}).get("verdict") for name, row in compared["chances"].items()}
     said = {}
     for name in tested:
         require_manifest(answers / name)
@@ -208,7 +209,7 @@ def write(
             starts={name: start_and_size(name, dataset) for name in tested},
             still=[name for name in tested if STILL in name.split("-")], **judged(tested, dataset, metrics),
             alone=alone(films, said, pairs), classes=of_each_class(films, samples.pictures, stored),
-            videos=summary(samples.videos),
+            told_by=[name for name in tested if by_chance.get(name) == BETTER], videos=summary(samples.videos),
         )  # fmt: skip
     print(f"report: {out / 'index.html'}")
 

@@ -237,7 +237,9 @@ def main() -> None:
     there = set(table.loc[table["figure"] == PAIR, "label"])
     for pair in settings.pairs:
         if " / ".join(pair) not in there:
-            print(f"pair: {' / '.join(pair)}: left out, as the test part has not a clip of both")
+            print(
+                f"pair: {' / '.join(pair)}: left out, as the test part has not a clip of both, or a model knows one of them not"
+            )
 
 
 if __name__ == "__main__":

@@ -328,7 +328,7 @@ def main() -> None:
     scored = score(predictions, pictures, samples, chosen, card["classes"], majority, settings, args.seed)
     clips = scored.of_classes is not None
     if clips:  # a key's 10 or 100 is the document's size: how many there were is measured
-        described |= {"train_clips": card["trained_on"]["train"]}
+        described |= {"train_clips": card["trained_on"]["train"], "started_from": card["started_from"]}
     first = compared(scored.parts, [*scores.FIGURES, "map"])
     seeds = of_trainings(first, further, lambda own: of_training(own, pictures, clips))
     # First: it refuses what is no finite number.

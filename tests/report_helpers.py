@@ -100,7 +100,12 @@ def evaluate(
     with new_folder(Path("models") / model) as folder:
         write_json(
             folder / "model.json",
-            {"classes": classes, "trained_on": {"data": "your data", "train": 27}, "as_built": "tiny <s>"},
+            {
+                "classes": classes,
+                "trained_on": {"data": "your data", "train": 27},
+                "started_from": "scratch",
+                "as_built": "tiny <s>",
+            },
         )
     done = stage("evaluate", "--model", model, *draws, "--trained", f"models/{model}", "--predictions", predictions / model,
                  "--clean", clean, "--split", version, "--seed", 0, "--answers", f"answers/{model}", "--metrics", "metrics"

@@ -114,9 +114,14 @@ def test_what_it_says_of_a_class_with_too_few() -> None:
         balanced(table, ASKED, "seq_id", 0)
     assert str(why.value) == (
         "split.balanced: Jumping has 4 samples for train, and 5 of each class are wanted, 5 of its 9 being taken by another part "
-        "or in a sequence with one. Ask for fewer in the data set's `split.balanced`, leave the class out by `clean.keep_labels`, "
+        "or in a sequence with one. Ask for fewer in the data set's `split.balanced`, leave classes out by `clean.keep_labels`, "
         "or bring more"
     )
+
+
+def test_all_classes_with_too_few_are_named() -> None:
+    with pytest.raises(DataError, match=r"Chirping has 4 samples for train.*\. Too few too: Jumping 3\. Ask for fewer"):
+        balanced(clips({"Running": 30, "Chirping": 9, "Jumping": 8}), ASKED, "seq_id", 0)
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,7 @@ def test_pairs_that_cannot_be_chosen_between() -> None:
     assert (
         pair_rows(choices(without, wide, PAIRS[1:])) == [] == paired_pair_rows(*[choices(without, wide, PAIRS[1:])] * 2, 10, 0)
     )
-    with pytest.raises(DataError, match="`pairs` names jump, which no model scores. There is: run, sit, walk"):
-        choices(without, wide, (("run", "jump"),))
+    assert choices(without, wide, (("run", "jump"),)).empty, "the model knows no jump"
 
 
 @given(n=st.integers(1, 400), data=st.data())
@@ -226,7 +225,10 @@ def test_a_pair_without_clips_is_left_out_and_named(go: Callable[..., Any], monk
     models = {name: wide.assign(jump=0.0) for name, wide in MODELS.items()}
     done = go(models, pairs=[["run", "jump"], ["walk", "run"]])
     assert done.code == 0, done.err
-    assert "pair: run / jump: left out, as the test part has not a clip of both" in done.out and "walk / run:" not in done.out
+    assert (
+        "pair: run / jump: left out, as the test part has not a clip of both, or a model knows one of them not" in done.out
+        and "walk / run:" not in done.out
+    )
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,6 @@ def test_a_pair_without_clips_is_left_out_and_named(go: Callable[..., Any], monk
             "the claim up is of mAP, which is not compared",
         ),
         ({"claims": {"up": {"better": "m-high"}}}, "compare.d.claims.up.than: missing"),
-        ({"pairs": [["run", "jump"]]}, "`pairs` names jump, which no model scores"),
         ({"pairs": [["run", "run"]]}, "`pairs` has run twice in one pair"),
     ],
 )

@@ -377,6 +377,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
                 "classes": classes,
                 "trained_on": {"data": "your data", "train": TRAIN_CLIPS},
                 "as_built": "tiny at 8 px, scratch",
+                "started_from": "scratch",
             }
             write_json(folder / "model.json", card)
         with new_folder(tmp_path / "predictions") as folder:
@@ -901,7 +902,7 @@ def test_clips_have_map_and_the_nested_half_of_test_is_a_part_of_its_own(stage: 
     done = stage(*clip_model())
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
-    assert list(metrics) == ["val", "test", "test5", "data", "architecture", "train_clips"]
+    assert list(metrics) == ["val", "test", "test5", "data", "architecture", "train_clips", "started_from"]
     assert metrics["train_clips"] == TRAIN_CLIPS
     assert list(metrics["val"]) == ["map"] and list(metrics["test5"]) == ["n", "map", "accuracy"]
     intervals = [f"{name}{end}" for name in ("map", "accuracy") for end in ("", "_low", "_high")]

@@ -128,7 +128,7 @@ def test_every_model_has_its_metrics_in_the_promised_shape(clone: Path) -> None:
     for key, entry in params_of(clone)["models"].items():
         found, parts = metrics(clone, key), promised(entry)
         gap = {"gap"} if SEEN in parts else set()
-        more = {"train_clips"} if entry["dataset"] == "action" else set()
+        more = {"train_clips", "started_from"} if entry["dataset"] == "action" else set()
         assert set(found) == {*parts, *gap, *more, "data", "architecture"}, key
         for part, names in parts.items():
             assert set(found[part]) == set(names), (key, part)

@@ -185,6 +185,8 @@ def test_the_defaults_are_the_document_s() -> None:
     ({"warmup_epochs": 3}, "warmup_epochs 3.0 is more than epochs 2"),
     ({"warmup_from": 0.1}, "warmup_from 0.1 is above learning_rate 0.0375"),
     ({"momentum": 0}, "nesterov without momentum"),
+    ({"still": True, "views": 3}, "still has one view, 3 would show several moments"),
+    ({"optimizer": "adamw", "momentum": 0.8, "warmup_from": 0.1}, "optimizer adamw has no warmup_from, momentum"),
     ({"batch_size": 1}, "greater than 1"),
     ({"depth": 34}, "18, 50, 101 or 152"),
     ({"crops": 2}, "1 or 3"),
@@ -240,7 +242,7 @@ def test_a_window_begins_anywhere_that_it_fits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_still_shows_one_frame_again_and_again(tmp_path: Path, training: bool) -> None:
-    moving, still = (dataset(tmp_path / str(flag), training, still=flag)[1, 0][0] for flag in (False, True))
+    moving, still = (dataset(tmp_path / str(flag), training, still=flag, views=1)[1, 0][0] for flag in (False, True))
     assert all(torch.equal(frame, still[0]) for frame in still)
     assert not torch.equal(moving[0], moving[-1])
     assert torch.equal(moving[4], still[0]), "the middle one of what the moving one is shown"
@@ -359,7 +361,7 @@ def test_it_learns_what_motion_alone_tells_and_the_still_one_cannot(tmp_path: Pa
     right = {}
     for still, epochs in ((False, 12), (True, 4)):
         out = tmp_path / str(still)
-        chosen = settings(**plain, still=still, epochs=epochs, learning_rate=0.05, warmup_from=0.01)
+        chosen = settings(**plain, still=still, views=1, epochs=epochs, learning_rate=0.05, warmup_from=0.01)
         tiny.trained_by(slowfast, replace(the_job, out=out, work=tmp_path / f"work-{still}"), chosen)
         network = slowfast.load(out)
         found = predict(network, the_job.val, the_job.root, stored=the_job.tables)

@@ -239,6 +239,22 @@ def test_a_folder_for_each_class_through_clean(
     }  # fmt: skip
 
 
+def test_clips_in_a_folder_below_their_class_are_of_one_film_whatever_the_class() -> None:
+    files = [
+        "run/cam 1/a.mp4",
+        "run/cam 1/b.mp4",
+        "walk/cam 1/c.mp4",
+        "walk/d.mp4",
+        "run/d.mp4",
+        "walk/e/1.jpg",
+        "walk/f/g/1.jpg",
+    ]
+    raw = adapter("clip_folders").read(Path("clips"), files, ())
+    assert raw.pictures.set_index("sample_id")["seq_id"].to_dict() == {
+        **dict.fromkeys(files[:3], "cam 1"), **{name: name for name in (*files[3:5], "walk/e")}, "walk/f/g": "f"
+    }  # fmt: skip
+
+
 def test_a_frame_altered_since_the_download_is_found(tmp_path: Path, cleaned: Callable[..., Finished]) -> None:
     (tmp_path / "clips/walking").mkdir(parents=True)
     folder = write_folder(tmp_path / "clips/walking/a", 5)

@@ -61,7 +61,10 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
     books = [name for name in names if name.lower().endswith(".xlsx")]
     actions = _actions(root, files, books)
     rows = [row for name in names for row in (_of_book(root, name) if name in books else _of_text(root, name))]
-    print(f"{', '.join(names)}: {len(rows)} clips, {len(actions)} named actions")
+    print(
+        f"{', '.join(names)}: {len(rows)} clips, {len(actions)} named actions"
+        + ("" if actions else f": no {ACTIONS}, which names")
+    )
     if all(row.animals is None for row in rows):
         print(f"  no column {' or '.join(_ANIMALS)}: clips of several kinds of animals cannot be told, and are kept")
     return _raw(rows, actions, _paths(files))
@@ -319,7 +322,7 @@ def _refused(row: _Row, actions: dict[int, str], several: bool, before: str | No
     if numbers is None:
         return f"unreadable_label: {' / '.join(row.labels)!r}: numbers of actions with commas between are wanted"
     if actions and (strangers := sorted(numbers - set(actions))):
-        return f"unknown_label: no action has the number {strangers[0]}"
+        return f"unknown_label: no action has the number {strangers[0]} ({ACTIONS} beside the table names them all)"
     if len(numbers) > 1:
         return f"several_actions: {', '.join(actions.get(number, str(number)) for number in sorted(numbers))}"
     animals = None if row.animals is None else animals_of(row.animals)

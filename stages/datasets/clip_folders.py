@@ -1,4 +1,7 @@
-"""A folder for each class, clips inside: `<class>/.../<clip>`, each a video, a GIF, or a folder of frames (30 a second)."""
+"""A folder for each class, clips inside: `<class>/.../<clip>`, each a video, a GIF, or a folder of frames (30 a second).
+
+Clips that share a folder below their class, `walking/camera 3/1.mp4`, are one sequence: cut from one film, or of one animal.
+"""
 
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
@@ -22,7 +25,9 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
             f"{root}: no `<class>/<clip>` in it, each clip a video, a GIF or a folder of frames. Found {len(files)} files"
         )
     require_distinct(root, ((label_of(path.parts[0]), str(path)) for path in inside))
-    pictures: list[dict[str, object]] = [{"row": str(p), "sample_id": str(p), "file_name": str(p)} for p in inside]
+    pictures: list[dict[str, object]] = [
+        {"row": str(p), "sample_id": str(p), "file_name": str(p), "seq_id": _film(p)} for p in inside
+    ]
     labels: list[dict[str, object]] = [
         {"row": str(p), "sample_id": str(p), "label": label_of(p.parts[0]), "has_box": False} for p in inside
     ]
@@ -32,3 +37,8 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
         for p in sorted(set(paths) - set(inside))
     ]
     return tables(pictures, labels, rejects, videos=True)
+
+
+def _film(path: PurePosixPath) -> str:
+    """What a clip's folder below its class is called, whatever the class: one film may show several actions; else its path."""
+    return "/".join(path.parts[1:-1]) or str(path)

@@ -16,8 +16,8 @@ from stages.files import seed_from
 from stages.networks.slowfast.settings import SlowFastSettings
 from stages.stored_clips import StoredClips
 
-# PCA of ImageNet's colours in 0..1, as PySlowFast has it (slowfast/config/defaults.py, TRAIN_PCA_EIGVAL and _EIGVEC, after
-# Krizhevsky et al. 2012): a row of the vectors for red, green, blue, a column for each component.
+# Of colours in 0..1, the numbers of PySlowFast (slowfast/config/defaults.py, TRAIN_PCA_EIGVAL and _EIGVEC, after Krizhevsky et
+# al. 2012): a row of the vectors for red, green, blue, a column for each component.
 EIGENVALUES = np.array([0.225, 0.224, 0.229])
 EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 

@@ -33,7 +33,7 @@ class SlowFastSettings(LoopSettings):
 
     frames: int = Field(8, gt=0)  # of the fast pathway; 32 is the Kinetics checkpoint's own
     rate: int = Field(2, gt=0)  # every so-many-th frame of the stored 30 a second
-    still: bool = False  # one frame of each view repeated, in training and in use: the baseline that sees no motion
+    still: bool = False  # one frame repeated, in training and in use: the baseline that sees no motion
     crop_px: int = Field(256, ge=32)  # side of the squares that the network is shown
     scale_px: tuple[int, int] = (256, 340)  # in training: the short side, drawn evenly for each clip, before the crop
     flip: bool = True  # in training: mirror left and right, every other time
@@ -70,6 +70,7 @@ class SlowFastSettings(LoopSettings):
             f"warmup_from {self.warmup_from} is above learning_rate {rate}": not adamw and self.warmup_from > rate,
             f"warmup_epochs {self.warmup_epochs} is more than epochs {self.epochs}": self.warmup_epochs > self.epochs,
             "nesterov without momentum": self.nesterov and not self.momentum,
+            f"still has one view, {self.views} would show several moments": self.still and self.views > 1,
             f"optimizer adamw has no {', '.join(asked)}": adamw and asked,
         }  # fmt: skip
         if found := [fault for fault, there in faults.items() if there]:
