@@ -207,6 +207,7 @@ def write(
             folder, "clips_report.html", dataset=dataset, models=tested, left_out=left_out, **known, **compared, claims=claims,
             document=DOCUMENT if DOCUMENT.keys() & models.keys() else {}, made=read_json(clean / MADE), all_pairs=ALL_PAIRS,
             starts={name: start_and_size(name, dataset) for name in tested},
+            weights={name: re.sub(r",? sha256 \w{64}", "", found["started_from"]) for name, found in tested.items()},
             still=[name for name in tested if STILL in name.split("-")], **judged(tested, dataset, metrics),
             alone=alone(films, said, pairs), classes=of_each_class(films, samples.pictures, stored),
             told_by=[name for name in tested if by_chance.get(name) == BETTER], videos=summary(samples.videos),
