@@ -131,13 +131,13 @@ def cells(row: list[str]) -> list[str]:
 
 def test_models_stand_in_order_with_both_test_parts_and_the_documents_figures(page: Page) -> None:
     rows = page.named("model")[0]
-    assert [cells(row)[:4] for row in rows] == [
-        [KINETICS, "kinetics", "100", "12"], [SCRATCH, "scratch", "100", "12"], [STILL, "still", "100", "12"]
-    ]  # fmt: skip
+    of = [(KINETICS, "kinetics"), (SCRATCH, "scratch"), (STILL, "still")]
+    assert [cells(row)[:5] for row in rows] == [[name, start, "scratch", "100", "12"] for name, start in of]
+    assert [row[3] for row in rows] == ["100 27 clips"] * 3, "and how many clips the size stands for here"
     assert rows[2][0] == f"{STILL} one frame of each clip, repeated tiny <s>"
-    assert rows[0][4:6] == ["1.000 1.000 to 1.000"] * 2
-    assert cells(rows[2])[4:8] == ["0.333", "0.500", "0.222", "0.500"]  # all scores alike: each AP is the share of its class
-    assert [cells(row)[8:] for row in rows] == [
+    assert rows[0][5:7] == ["1.000 1.000 to 1.000"] * 2
+    assert cells(rows[2])[5:9] == ["0.333", "0.500", "0.222", "0.500"]  # all scores alike: each AP is the share of its class
+    assert [cells(row)[9:] for row in rows] == [
         ["4", "1.000", "1.000", "4", "1.000", "0.537"], ["4", "1.000", "1.000", "4", "1.000", "0.323"],
         ["4", "0.333", "0.500", "4", "0.333", "–"],
     ]  # fmt: skip
