@@ -11,21 +11,11 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from tests.graph_helpers import STAGES_OF
+
 ROOT = Path(__file__).parent.parent
 PROFILES = ("smoke", "embedded", "paper")
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
-# How many stages each entry of a section of params.yaml stands for.
-STAGES_OF = {
-    "datasets": 4,
-    "compare": 1,
-    "pretrained": 1,
-    "harder": 1,
-    "synthetic": 1,
-    "bboxes": 1,
-    "heatmaps": 1,
-    "clips": 1,
-    "models": 2,
-}
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from stages.networks.heatmap.stored import Stored
 from stages.samples import EMPTY, SEEN, TEST, TEST5, TRAIN, UNSEEN, VAL, read_samples
 from stages.shards import INDEX
 from stages.stored_clips import StoredClips
+from tests.graph_helpers import STAGES_OF
 
 ROOT = Path(__file__).parent.parent
 KEY = "camera_trap-alexnet-location"
@@ -73,18 +74,7 @@ def make_clone(folder: Path) -> Path:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_clone(tmp_path_factory.mktemp("clone"))
     names = started(call(folder, "dvc", "repro"))
-    stages_of = {
-        "datasets": 4,
-        "compare": 1,
-        "pretrained": 1,
-        "harder": 1,
-        "synthetic": 1,
-        "bboxes": 1,
-        "heatmaps": 1,
-        "clips": 1,
-        "models": 2,
-    }
-    expected = 2 + sum(times * len(params_of(folder)[kind]) for kind, times in stages_of.items())
+    expected = 2 + sum(times * len(params_of(folder)[kind]) for kind, times in STAGES_OF.items())
     assert len(set(names)) == len(names) == expected
     call(folder, "git", "add", "-A")
     call(folder, "git", "commit", "-qm", "results")
