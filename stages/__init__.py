@@ -15,8 +15,7 @@ The pipeline, in its order
     heatmaps.py     pictures and heatmaps of the joints found in them, stored for a classifier
     evaluate.py     one model's predictions -> answers and metrics
     compare.py      models of one data set against each other, on the same pictures
-    report.py       everything of one data set -> reports/<dataset>/index.html (report.html is its template,
-                    page.html what templates share)
+    report.py       everything of one data set -> reports/<dataset>/index.html
 
 Commands of the user's
     predict.py      a trained model on a folder of photos and videos
@@ -80,15 +79,12 @@ What they share
     pose_scores.py  metrics of joints
     box_figures.py, pose_figures.py, clip_figures.py   what evaluate measures of boxes, of joints, of clips, part by part
     claims.py       what compare says of models of clips: mAP, choices between two actions, claims
-    page.py         what the pages of data sets share in code, as page.html in their templates
-    people_report.py  the page of a data set of people (people_report.html is its template)
-    plain_report.py   the page of a data set without locations (plain_report.html is its template)
-    clips_report.py   the page of a data set of clips (clips_report.html is its template)
     calibration.py  how sure against how often right
     screening.py    which of the pictures that were made are fit to train on
     generators/     what makes pictures to order: stable_diffusion, renderer
     datasets/       one file for each source format
     networks/       one folder for each model family: image, crop, yolo, efficientdet, heatmap, slowfast
+    pages/          the pages that report writes
     embedded/       the renderer of the embedded data
 """
 

@@ -1,196 +1,59 @@
-"""Everything measured of one data set -> reports/<dataset>/index.html: plain tables and pictures, to be read offline.
+"""Everything measured of a data set -> reports/<dataset>/: pages to be read offline.
 
     python -m stages.report --dataset camera_trap --clean data/clean/camera_trap --splits data/splits/camera_trap \
-        --metrics metrics/camera_trap --answers data/answers/camera_trap --out reports/camera_trap
+        --metrics metrics/camera_trap --answers data/answers/camera_trap --predictions data/predictions/camera_trap \
+        --shows data/params.checked.json --out reports/camera_trap
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
-import cv2
 import matplotlib
-import numpy as np
-import pandas as pd
-from PIL import Image
 
-from stages import clips_report, page, people_report, plain_report, scores
 from stages.command import run
-from stages.files import new_folder, read_json, require_manifest, seed_from
-from stages.pictures import decode, resize
-from stages.samples import BOX_COLUMNS, SEEN, UNSEEN, VAL, Samples, read_samples
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-THUMBNAIL_PX = 240
-DRAWS = 1000  # bootstrap resamples of a comparison
-OF_NO_MODEL = ("clean.json", "comparison.json")  # beside the models' own figures: what the stages clean and compare wrote
-PER_CLASS, MISTAKES = 2, 12  # pictures shown for each class; mistakes shown of the best model
+from stages.files import new_folder
+from stages.pages import of_cameras, of_clips, of_people, of_photos
+from stages.pages.gallery import Gallery
+from stages.pages.page import write_page
+from stages.pages.study import Study, read_study
+from stages.settings import read_params
 
 
-def read_metrics(folder: Path, answers: Path, data: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """{model: its headline, with `parts` (figures of each part), `cost` and `absent` inside} by name, and the models left out.
-
-    Left out is what belongs to other data than the page is about, or has no answers: figures of an earlier run.
-    """
-    models, left_out = {}, []
-    for path in sorted(folder.glob("*.json")):
-        if path.name.endswith(".cost.json") or path.name in OF_NO_MODEL:
-            continue
-        found, cost = read_json(path), folder / f"{path.stem}.cost.json"
-        if found["data"] != data or not (answers / path.stem).is_dir():
-            left_out.append(path.stem)
-            continue
-        by_class = pd.read_csv(folder / f"{path.stem}.classes.csv", keep_default_na=False)
-        absent = by_class[by_class["n"] == 0].groupby("part")["label"].agg(", ".join).to_dict()
-        rows = pd.read_csv(folder / f"{path.stem}.parts.csv").to_dict("records")
-        parts = {row["part"]: {name: value for name, value in row.items() if pd.notna(value)} for row in rows}
-        chosen = read_json(answers / path.stem / "chosen.json")
-        more = {"cost": read_json(cost) if cost.exists() else {}, "parts": parts, "absent": absent, "chosen": chosen}
-        models[path.stem] = found | more
-    return models, left_out
+def kind_of(study: Study) -> ModuleType:
+    """The module of stages/pages that knows what to show of a data set of this kind."""
+    if len(study.samples.people):
+        return of_people
+    if len(study.samples.videos):
+        return of_clips
+    return of_photos if study.samples.pictures["location"].isna().all() else of_cameras
 
 
-def choices(models: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Which model is best at unseen locations, quickest to answer, quickest to train, smallest: a row for each question."""
-    # A model that stands behind another was measured without it: it can be the best, not the quickest or smallest.
-    measured = {name: found for name, found in models.items() if UNSEEN in found["parts"] and found["cost"]}
-    alone = {name: found for name, found in measured.items() if "behind" not in found["cost"]}
-    questions: list[tuple[str, Callable[[dict[str, Any]], float]]] = [
-        ("best at unseen locations (macro F1)", lambda found: -found["parts"][UNSEEN]["f1_macro"]),
-        ("quickest to answer (ms a picture)", lambda found: found["cost"]["ms_an_image"]),
-        ("quickest to train (s)", lambda found: found["cost"]["train_seconds"]),
-        ("smallest (MB)", lambda found: found["cost"]["megabytes"]),
-    ]
-    best = {}
-    for question, value in questions:
-        entrants = measured if question == questions[0][0] else alone
-        if entrants:
-            best[question] = min(entrants, key=lambda name: (value(entrants[name]), name))
-    return [{"question": question, "model": name, **measured[name]} for question, name in best.items()]
-
-
-def against_classifiers(models: dict[str, dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Each model of boxes against the classifier of its version that validation finds best, on the same unseen pictures.
-
-    Paired: whole sequences are drawn for both at once. A row for each: model, reference, difference of macro F1, low, high.
-    """
-    unseen = {}
-    for name, found in models.items():
-        if UNSEEN in found["parts"]:
-            answers = pd.read_parquet(folder / name / "answers.parquet")
-            unseen[name] = answers[answers["part"] == UNSEEN]
-    classifiers = {name for name in unseen if "box_threshold" not in models[name]["chosen"]}
-    rows = []
-    for name in sorted(set(unseen) - classifiers):
-        version = name.rpartition("-")[2].replace("608", "class")
-        rivals = sorted(rival for rival in classifiers if rival.endswith(f"-{version}"))
-        if rivals:
-            best = max(rivals, key=lambda rival: models[rival]["parts"][VAL]["f1_macro"])
-            difference, low, high = scores.paired_difference(unseen[name], unseen[best], DRAWS, seed_from(name, best))
-            rows.append({"model": name, "reference": best, "difference": difference, "low": low, "high": high})
-    return rows
-
-
-def thumbnail(samples: Samples, sample_id: str, out: Path) -> str:
-    """Write a picture with its true boxes, small; returns the file's name. Named by its hash: ids may hold anything."""
-    row = samples.pictures.set_index("sample_id").loc[sample_id]
-    rgb, (width, _) = decode((samples.root / row["path"]).read_bytes(), THUMBNAIL_PX)
-    rgb = resize(rgb, THUMBNAIL_PX, max(1, round(rgb.shape[0] * THUMBNAIL_PX / rgb.shape[1])))
-    boxes = samples.boxes.loc[samples.boxes["sample_id"] == sample_id, BOX_COLUMNS].to_numpy() * (THUMBNAIL_PX / width)
-    for x_min, y_min, x_max, y_max in boxes.round().astype(int).tolist():
-        cv2.rectangle(rgb, (x_min, y_min), (x_max, y_max), (255, 200, 0), 1)
-    name = f"{row['sha256'][:20]}.jpg"
-    Image.fromarray(rgb).save(out / name, quality=85)
-    return name
-
-
-def gallery(samples: Samples, seed: int, out: Path) -> list[dict[str, str]]:
-    """A few pictures of each class, chosen by seed, their boxes drawn."""
-    pictures = samples.pictures.assign(turn=[seed_from(seed, sample_id) for sample_id in samples.pictures["sample_id"]])
-    chosen = pictures.sort_values(["label", "turn"]).groupby("label").head(PER_CLASS)
-    return [
-        {"file": thumbnail(samples, row.sample_id, out), "text": f"{row.label}, location {row.location}"}
-        for row in chosen.itertuples()
-    ]
-
-
-def mistakes(samples: Samples, answers: pd.DataFrame, out: Path) -> list[dict[str, str]]:
-    """The pictures that a model got wrong with most confidence."""
-    wrong = answers[answers["actual"] != answers["predicted"]].sort_values("score", ascending=False).head(MISTAKES)
-    return [
-        {"file": thumbnail(samples, row.sample_id, out), "text": f"{row.actual}, called {row.predicted} ({row.score:.2f})"}
-        for row in wrong.itertuples()
-    ]
-
-
-def chart(models: dict[str, dict[str, Any]], out: Path) -> None:
-    """Macro F1 of every model on seen and unseen locations, with intervals, as an SVG."""
-    shown = [name for name, found in models.items() if SEEN in found["parts"] or UNSEEN in found["parts"]]
-    figure, axes = plt.subplots(figsize=(8, 0.7 + 0.4 * len(shown)))
-    for offset, part, colour in ((-0.15, SEEN, "#2a6f97"), (0.15, UNSEEN, "#d1603d")):
-        rows = [(place, models[name]["parts"][part]) for place, name in enumerate(shown) if part in models[name]["parts"]]
-        middle = np.array([found["f1_macro"] for _, found in rows])
-        error = np.abs(np.array([[f["f1_macro_low"], f["f1_macro_high"]] for _, f in rows]).T - middle) if rows else None
-        axes.errorbar(middle, [place + offset for place, _ in rows], xerr=error, fmt="o", color=colour, label=part, capsize=3)
-    axes.set(xlim=(0, 1), xlabel="macro F1, 95 % interval", yticks=range(len(shown)), yticklabels=shown)
-    axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right", frameon=False)
-    page.save(figure, out)
+def write(study: Study, out: Path) -> None:
+    """Write the pages of one data set into the folder `out`, whole or not at all."""
+    matplotlib.rcParams["svg.hashsalt"] = "ethogram"  # else the same chart differs in every run
+    kind = kind_of(study)
+    template = f"{kind.__name__.rpartition('.')[2]}.html"
+    with new_folder(out) as folder:
+        shown = kind.shown(study, folder, Gallery(study, folder))
+        write_page(folder / "index.html", template, **{"study": study, "models": study.models} | shown)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="everything measured of one data set -> a page")
+    parser = argparse.ArgumentParser(description="everything measured of a data set -> pages")
     parser.add_argument("--dataset", required=True)
-    parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output")
+    parser.add_argument("--clean", type=Path, required=True, help="the clean stage's output, or of clips the clips stage's")
     parser.add_argument("--splits", type=Path, required=True, help="the split stage's output")
     parser.add_argument("--metrics", type=Path, required=True, help="folder with a JSON for each model")
     parser.add_argument("--answers", type=Path, required=True, help="folder with a folder for each model")
+    parser.add_argument("--predictions", type=Path, required=True, help="folder with a folder for each model")
+    parser.add_argument("--shows", type=Path, required=True, help="what the page shows beside: heatmaps, synthetic pictures")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
-    matplotlib.rcParams["svg.hashsalt"] = "ethogram"  # else the same chart differs in every run
-    for folder in (args.clean, args.splits):
-        require_manifest(folder)
-    samples, source, counts = (
-        read_samples(args.clean),
-        read_json(args.clean / "source.json"),
-        read_json(args.clean / "counts.json"),
-    )
-    splits = read_json(args.splits / "report.json")
-    models, left_out = read_metrics(args.metrics, args.answers, samples.data)
-    folders = (args.clean, args.splits, args.metrics, args.answers, args.out)
-    if len(samples.people):
-        return people_report.write(args.dataset, samples, models, left_out, *folders)
-    if len(samples.videos):
-        return clips_report.write(args.dataset, samples, models, left_out, *folders)
-    if samples.pictures["location"].isna().all():
-        return plain_report.write(args.dataset, samples, models, left_out, *folders)
-    judged = {name: found["parts"][UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found["parts"]}
-    best = max(judged, key=lambda name: judged[name], default=None)
-    absent: dict[tuple[str, str], list[str]] = {}  # which models miss the same classes in the same part
-    for name, found in models.items():
-        for part, labels in found["absent"].items():
-            absent.setdefault((part, labels), []).append(name)
-    with new_folder(args.out) as out:
-        (out / "pictures").mkdir()
-        chart(models, out / "chart.svg")
-        wrong = []
-        if best:
-            folder = args.answers / best
-            require_manifest(folder)
-            answers = pd.read_parquet(folder / "answers.parquet")
-            wrong = mistakes(samples, answers[answers["part"] == UNSEEN], out / "pictures")
-        page.write_page(
-            out, "report.html", dataset=args.dataset, choices=choices(models), source=source,
-            rivals=against_classifiers(models, args.answers),
-            counts=counts, splits=splits, models=models, best=best, mistakes=wrong,
-            left_out=left_out, absent=absent,
-            gallery=gallery(samples, 0, out / "pictures"),
-            labels=sorted(samples.pictures["label"].unique()),
-        )  # fmt: skip
+    # Names alone, so not among the stage's parameters: what a model was trained with stands in what it left.
+    known = [name for name, entry in read_params()["models"].items() if entry["dataset"] == args.dataset]
+    study = read_study(args.dataset, known, args.clean, args.splits, args.metrics, args.answers, args.predictions, args.shows)
+    write(study, args.out)
     print(f"report: {args.out / 'index.html'}")
 
 

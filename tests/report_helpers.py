@@ -122,10 +122,16 @@ def compare(stage: Callable[..., Any], **settings: Any) -> None:
     assert done.code == 0, done.err
 
 
+def run_report(stage: Callable[..., Any], dataset: str, clean: str = "clean", models: dict[str, Any] | None = None) -> Any:
+    """The report stage on what lies in the working folder; `models` stand in its params.yaml."""
+    return stage("report", "--dataset", dataset, "--clean", clean, "--splits", "splits", "--metrics", "metrics",
+                 "--answers", "answers", "--predictions", "predictions", "--shows", "shows", "--out", "page",
+                 params={"models": models or {}})  # fmt: skip
+
+
 def report(stage: Callable[..., Any], dataset: str, clean: str = "clean") -> Page:
     """The page of what lies in the working folder."""
-    done = stage("report", "--dataset", dataset, "--clean", clean, "--splits", "splits", "--metrics", "metrics",
-                 "--answers", "answers", "--out", "page")  # fmt: skip
+    done = run_report(stage, dataset, clean)
     assert done.code == 0, done.err
     assert check_manifest(Path("page")) == []
     return Page(Path("page/index.html"))

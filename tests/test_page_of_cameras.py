@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from stages.files import write_json
+from stages.pages.of_cameras import choices, mistakes
+from stages.pages.study import read_models
 from stages.predictions import box_rows, class_rows
-from stages.report import choices, mistakes, read_metrics
 from stages.samples import BOX_COLUMNS, EMPTY, SCORED, check_tables, of_part, read_samples, read_version
 from tests import report_helpers
 from tests import training_helpers as tiny
@@ -163,8 +164,7 @@ def test_the_page_is_the_same_twice(evaluated: Callable[..., None], report: Call
 def test_altered_inputs_are_refused(stage: Callable[..., Any], evaluated: Callable[..., None], name: str) -> None:
     evaluated("plain")
     Path(name).write_bytes(Path(name).read_bytes() + b" ")
-    done = stage("report", "--dataset", "wood", "--clean", "clean", "--splits", "splits", "--metrics", "metrics",
-                 "--answers", "answers", "--out", "page")  # fmt: skip
+    done = report_helpers.run_report(stage, "wood")
     assert done.code == 1
     assert f"{name}: " in done.err
     assert not Path("page").exists()
@@ -196,7 +196,7 @@ def test_choices_are_among_models_with_all_figures() -> None:
 def test_metrics_are_read_with_their_parts_and_what_val_chose(evaluated: Callable[..., None]) -> None:
     evaluated("plain")
     evaluated("finder", detector=True, cost=None)
-    models, left_out = read_metrics(Path("metrics"), Path("answers"), "your data")
+    models, left_out = read_models(Path("metrics"), Path("answers"), "your data")
     assert (list(models), left_out) == (["finder", "plain"], [])
     assert list(models["plain"]["parts"]) == ["val", "seen", "unseen"]
     assert models["plain"]["parts"]["seen"]["n"] == 4
@@ -204,7 +204,7 @@ def test_metrics_are_read_with_their_parts_and_what_val_chose(evaluated: Callabl
     assert (models["plain"]["cost"], models["finder"]["cost"]) == (COST, {})
     assert "map50" not in models["plain"]["parts"]["seen"] and models["finder"]["parts"]["seen"]["map50"] == 1
     assert set(models["finder"]["chosen"]) == {"image_threshold", "box_threshold", "temperature", "bias"}
-    assert read_metrics(Path("metrics"), Path("answers"), "embedded") == ({}, ["finder", "plain"])
+    assert read_models(Path("metrics"), Path("answers"), "embedded") == ({}, ["finder", "plain"])
 
 
 def test_mistakes_are_the_surest_first(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""Everything measured of a data set of clips -> the page that stages/report.py writes of it, by clips_report.html.
+"""What the page of a data set of clips shows, by of_clips.html.
 
 The models and how they compare on one test part; the claims about them and what became of each; pairs of actions that one
 frame cannot tell apart; what is named for the clips of each action; clips that one model alone has right, as strips of film.
@@ -13,12 +13,15 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from stages.files import new_folder, read_json, require_manifest, sha256_bytes
+from stages.files import read_json, sha256_bytes
 from stages.film import film_strip
-from stages.page import about, confusion_rows, in_turn, of_test, plain, save, write_page
+from stages.pages.charts import plain, save
+from stages.pages.gallery import Gallery
+from stages.pages.of_photos import comparisons
+from stages.pages.page import confusion_rows, in_turn, labels_of, of_test
+from stages.pages.study import EMBEDDED, Study
 from stages.pictures import jpeg
-from stages.plain_report import comparisons
-from stages.samples import TEST, Samples
+from stages.samples import TEST
 from stages.scores import ALL_PAIRS, BETTER
 from stages.shards import INDEX, MADE
 from stages.stored_clips import StoredClips
@@ -182,37 +185,36 @@ def pairs_of_interest(
 # The page ------------------------------------------------------------------------------------------------------------
 
 
-def write(
-    dataset: str, samples: Samples, models: dict[str, dict[str, Any]], left_out: list[str], clean: Path, splits: Path,
-    metrics: Path, answers: Path, out: Path,
-) -> None:  # fmt: skip
-    """Write the page into the folder `out`, from what stages/report.py has read and its folders; `clean` is that of the clips
+def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
+    """What of_clips.html shows; charts and pictures are written into the folder `out`. `study.clean` is that of the clips
     stage."""
-    known, compared, claims = about(samples, clean, splits), comparisons(metrics), claims_of(metrics)
+    dataset, metrics, models = study.dataset, study.metrics, study.models
+    compared, claims = comparisons(metrics), claims_of(metrics)
     tested = {name: models[name] for name in in_order(models, dataset) if TEST in models[name]["parts"]}
     by_chance = {name: row["pairs"].get(ALL_PAIRS, {}).get("verdict") for name, row in compared["chances"].items()}
-    said = {}
-    for name in tested:
-        require_manifest(answers / name)
-        table = pd.read_parquet(answers / name / "answers.parquet")
-        said[name] = table[table["part"] == TEST]
-    pairs = pairs_of_interest(claims, compared["comparisons"], tested)
-    with new_folder(out) as folder:
-        (folder / "pictures").mkdir()
-        films = Films(StoredClips(clean), folder / "pictures")
-        stored = pd.read_parquet(clean / INDEX, columns=["sample_id"])["sample_id"]
-        if tested:
-            chart(tested, known["label"], folder / "map.svg")
-        write_page(
-            folder, "clips_report.html", dataset=dataset, models=tested, left_out=left_out, **known, **compared, claims=claims,
-            document=DOCUMENT if DOCUMENT.keys() & models.keys() else {}, made=read_json(clean / MADE), all_pairs=ALL_PAIRS,
-            starts={name: start_and_size(name, dataset) for name in tested},
-            weights={name: re.sub(r",? sha256 \w{64}", "", found["started_from"]) for name, found in tested.items()},
-            still=[name for name in tested if STILL in name.split("-")], **judged(tested, dataset, metrics),
-            alone=alone(films, said, pairs), classes=of_each_class(films, samples.pictures, stored),
-            told_by=[name for name in tested if by_chance.get(name) == BETTER], videos=summary(samples.videos),
-        )  # fmt: skip
-    print(f"report: {out / 'index.html'}")
+    said = {name: table[table["part"] == TEST] for name in tested for table in [study.answers_of(name)]}
+    films = Films(StoredClips(study.clean), out / "pictures")
+    stored = pd.read_parquet(study.clean / INDEX, columns=["sample_id"])["sample_id"]
+    if tested:
+        chart(tested, study.label, out / "map.svg")
+    return {
+        **compared,
+        "models": tested,
+        "claims": claims,
+        "document": DOCUMENT if DOCUMENT.keys() & models.keys() else {},
+        "made": read_json(study.clean / MADE),
+        "all_pairs": ALL_PAIRS,
+        "starts": {name: start_and_size(name, dataset) for name in tested},
+        "weights": {name: re.sub(r",? sha256 \w{64}", "", found["started_from"]) for name, found in tested.items()},
+        "still": [name for name in tested if STILL in name.split("-")],
+        **judged(tested, dataset, metrics),
+        "alone": alone(films, said, pairs_of_interest(claims, compared["comparisons"], tested)),
+        "classes": of_each_class(films, study.samples.pictures, stored),
+        "told_by": [name for name in tested if by_chance.get(name) == BETTER],
+        "videos": summary(study.samples.videos),
+        "labels": labels_of(study),
+        "embedded": study.label == EMBEDDED,
+    }
 
 
 def summary(videos: pd.DataFrame) -> dict[str, str]:

@@ -15,9 +15,7 @@ from safetensors.numpy import save_file
 
 from stages.bboxes import BoxesSettings, boxed
 from stages.files import DataError, new_folder, write_json
-from stages.page import confusion_rows
-from stages.people import BONES, HEAD_COLUMNS, HEAD_TOP, JOINT_NAMES, JOINTS, L_ANKLE, PEOPLE, PERSON, R_ANKLE
-from stages.people_report import (
+from stages.pages.of_people import (
     COLOURS,
     LONGER_PX,
     OTHERS,
@@ -34,6 +32,8 @@ from stages.people_report import (
     region,
     tinted,
 )
+from stages.pages.page import confusion_rows
+from stages.people import BONES, HEAD_COLUMNS, HEAD_TOP, JOINT_NAMES, JOINTS, L_ANKLE, PEOPLE, PERSON, R_ANKLE
 from stages.predictions import JOINTS as FOUND_JOINTS
 from stages.predictions import box_rows, class_rows
 from stages.samples import BOX_COLUMNS, SCORED, Samples, of_part, read_samples, read_version, true_people
@@ -118,7 +118,7 @@ def scored_rows() -> pd.DataFrame:
 def evaluate(stage: Callable[..., Any], name: str, found: pd.DataFrame) -> None:
     report_helpers.evaluate(
         stage, f"{DATASET}-{name}", found, ["running", SCRIPT], Path("splits/activity"), "boxes",
-        Path("data/predictions") / DATASET, cost=None
+        Path("predictions"), cost=None
     )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def finds(stage: Callable[..., Any], project: Path) -> Callable[[], None]:
         evaluate(stage, "pose", box_rows(pd.concat([found, second, unsure]), rows["sample_id"], FOUND_JOINTS))
         chosen = {name: found[found["sample_id"] == name] for name in rows.loc[rows["part"] == "test", "sample_id"]}
         chosen["p09"] = pd.concat([second, chosen["p09"]])
-        folder = Path("data/heatmaps") / DATASET
+        folder = Path("shows")
         (folder / "shards").mkdir(parents=True)
         stored = np.zeros((len(chosen), 12, 16, 4), np.uint8)
         stored[list(chosen).index("p09"), :, 8:, 3] = 255  # the heatmap of its right half
@@ -386,8 +386,8 @@ def test_a_kept_picture_that_was_altered_since_is_refused(album: Recorder) -> No
 
 def test_whom_a_heatmap_is_of_is_numbered_and_coloured(finds: Callable[[], None], album: Recorder) -> None:
     finds()
-    predictions = Path("data/predictions") / DATASET / f"{DATASET}-pose"
-    heatmaps = Path("data/heatmaps") / DATASET
+    predictions = Path("predictions") / f"{DATASET}-pose"
+    heatmaps = Path("shows")
     shown = [item["text"] for item in chosen_people(album, heatmaps, predictions)]
     assert [text.split(", ")[1].split(":")[0] for text in shown] == ["0 found", "1 found", "1 found", "2 found"]
     people = album.added["running, 2 found: p09"]

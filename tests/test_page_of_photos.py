@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageColor
 
 from stages.files import new_folder, read_json, write_json
-from stages.plain_report import COLOURS, adding, by_species, chart_features, synthetic
+from stages.pages.of_photos import COLOURS, adding, by_species, chart_features, synthetic
 from stages.predictions import FEATURES, TABLE, class_rows
 from stages.samples import SCORED, check_tables, of_part, read_samples, read_version
 from tests import report_helpers
@@ -61,7 +61,7 @@ def evaluated(stage: Callable[..., Any], project: Path) -> Callable[..., None]:
             r.sample_id: {c: float(c == r.label) for c in other} if r.sample_id in right else other for r in rows.itertuples()
         }
         found = class_rows(pd.DataFrame(scores).T)
-        evaluate(stage, name, found, [SCRIPT, STANDING], project / "splits/all", predictions=Path("data/predictions") / DATASET)
+        evaluate(stage, name, found, [SCRIPT, STANDING], project / "splits/all", predictions=Path("predictions"))
 
     return go
 
@@ -234,7 +234,7 @@ def test_a_remedy_stands_against_the_namesake_without_it_else_against_the_docume
 def test_rare_classes_have_their_recall_before_and_after_the_made_pictures(
     evaluated: Callable[..., None], compared: Callable[..., None], report: Callable[[], Page], project: Path
 ) -> None:
-    made(project / f"data/synthetic/{DATASET}")
+    made(project / "shows")
     evaluated(f"{VIT}-transfer", right=IDS[:20])
     evaluated(f"{VIT}-synthetic", right=IDS)
     compared(references={VIT: [f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
@@ -252,7 +252,7 @@ def test_rare_classes_have_their_recall_before_and_after_the_made_pictures(
 
 def featured(model: str, **changes: Any) -> None:
     """Add features to a model's predictions: a plane of which the lower half is given to one class, the upper to the other."""
-    folder = Path("data/predictions") / DATASET / model
+    folder = Path("predictions") / model
     points = [
         {"sample_id": name, "part": part, "x": n / 10, "y": -n / 10}
         for n, (name, part) in enumerate(zip(IDS, PARTS, strict=True))
@@ -339,7 +339,7 @@ def made(folder: Path, **changes: Any) -> Path:
 
 
 def test_synthetic_pictures_have_their_montage_and_counts(project: Path, report: Callable[[], Page]) -> None:
-    made(project / "data/synthetic/wood <em>")
+    made(project / "shows")
     page = report()
     assert "Made by renderer: <b>m</b>. They are in train alone." in page.text
     assert page.named("class")[0] == [[SCRIPT, "2", "5", "1", "4", "6"], [STANDING, "6", "0", "0", "0", "6"]]

@@ -1,4 +1,4 @@
-"""Everything measured of a data set of people -> the page that stages/report.py writes of it, by people_report.html.
+"""What the page of a data set of people shows, by of_people.html.
 
 What was cleaned and by which rule, with pictures of each; how often each joint is annotated; how well joints are found (stage
 1) and activities told from them (stage 2); which two people heatmaps are of. Pictures are chosen by seed and kept small.
@@ -19,9 +19,12 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors import safe_open
 
 from stages import scores
-from stages.files import new_folder, require_manifest, seed_from, sha256_file
+from stages.files import require_manifest, seed_from, sha256_file
 from stages.joints import NEGATIVE, NOT_A_NUMBER, OUT_OF_BOUNDS, has_place
-from stages.page import about, confusion_rows, in_turn, of_test, plain, rejects_of, save, write_page
+from stages.pages.charts import plain, save
+from stages.pages.gallery import Gallery
+from stages.pages.page import confusion_rows, in_turn, labels_of, of_test, rejects_of
+from stages.pages.study import Study
 from stages.people import ABSENT, BONES, HEAD_TOP, JOINT_NAMES, L_ANKLE, R_ANKLE, points
 from stages.pictures import RGB, UnreadablePicture, decode, read_picture, resize
 from stages.predictions import TABLE
@@ -366,25 +369,22 @@ def chart_pose_loss(curve: pd.DataFrame, title: str, out: Path) -> None:
 # The page ------------------------------------------------------------------------------------------------------------
 
 
-def write(
-    dataset: str, samples: Samples, models: dict[str, dict[str, Any]], left_out: list[str], clean: Path, splits: Path,
-    metrics: Path, answers: Path, out: Path,
-) -> None:  # fmt: skip
-    """Write the page into the folder `out`, from what stages/report.py has read and its folders."""
-    known, rejects = about(samples, clean, splits), rejects_of(clean)
-    label = known["label"]
+def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
+    """What of_people.html shows; charts and pictures are written into the folder `out`."""
+    rejects, models = rejects_of(study.clean), study.models
     tells = {name: found for name, found in models.items() if any("f1_macro" in part for part in found["parts"].values())}
     finds = {name: found for name, found in models.items() if name not in tells}
-    heatmaps, predictions = Path("data/heatmaps") / dataset, Path("data/predictions") / dataset / f"{dataset}-{POSE}"
-    with new_folder(out) as folder:
-        (folder / "pictures").mkdir()
-        album = Album(samples, folder / "pictures")
-        write_page(
-            folder, "people_report.html", dataset=dataset, models=models, left_out=left_out, **known,
-            **activities(album, tells, dataset, metrics, answers), **poses(finds, metrics, label, folder),
-            chosen=chosen_people(album, heatmaps, predictions), least_score=LEAST_SCORE,
-            rules=RULES, rejected=rejects.groupby(["kind", "reason"]).size().items(), galleries=galleries(album, rejects),
-            means=distributions(samples, splits, known["splits"], label, folder), joints=JOINT_NAMES,
-            categories=categories(album),
-        )  # fmt: skip
-    print(f"report: {out / 'index.html'}")
+    album = Album(study.samples, out / "pictures")
+    return {
+        **activities(album, tells, study.dataset, study.metrics, study.answers),
+        **poses(finds, study.metrics, study.label, out),
+        "chosen": chosen_people(album, study.shows, study.predictions / f"{study.dataset}-{POSE}"),
+        "least_score": LEAST_SCORE,
+        "rules": RULES,
+        "rejected": rejects.groupby(["kind", "reason"]).size().items(),
+        "galleries": galleries(album, rejects),
+        "means": distributions(study.samples, study.lists, study.splits, study.label, out),
+        "joints": JOINT_NAMES,
+        "labels": labels_of(study),
+        "categories": categories(album),
+    }

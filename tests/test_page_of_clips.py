@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from stages.clips import ClipsSettings, store
-from stages.clips_report import VERDICTS, in_order, named, pairs_of_interest, start_and_size
+from stages.pages.of_clips import VERDICTS, in_order, named, pairs_of_interest, start_and_size
 from stages.predictions import class_rows
 from stages.samples import SCORED, TEST5, check_tables, of_part, read_samples, read_version
 from tests import report_helpers
@@ -242,8 +242,7 @@ def test_without_a_still_model_nobody_says_what_frames_give_away(
 
 
 def test_folders_that_hold_no_stored_clips_are_refused(stage: Callable[..., Any], project: Path) -> None:
-    done = stage("report", "--dataset", DATASET, "--clean", "clean", "--splits", "splits", "--metrics", "metrics",
-                 "--answers", "answers", "--out", "page")  # fmt: skip
+    done = report_helpers.run_report(stage, DATASET)
     assert done.code == 1 and "clean/index.parquet: no such file" in done.err
     assert not Path("page").exists()
 

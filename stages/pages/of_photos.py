@@ -1,4 +1,4 @@
-"""Everything measured of a data set without locations -> the page that stages/report.py writes of it, by plain_report.html.
+"""What the page of a data set without locations shows, by of_photos.html.
 
 The models and how they compare on one test part, class by class; what manifold mixup makes of features; what one of the models
 got right and wrong; pictures that nobody took; what was cleaned away, with its reasons. Pictures are chosen by seed.
@@ -17,9 +17,12 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Patch
 from PIL import Image
 
-from stages.files import new_folder, read_json, require_manifest
-from stages.page import about, confusion_rows, in_turn, of_test, plain, rejects_of, save, write_page
-from stages.people_report import Album, best_of, of_reason
+from stages.files import read_json, require_manifest
+from stages.pages.charts import plain, save
+from stages.pages.gallery import Gallery
+from stages.pages.of_people import Album, best_of, of_reason
+from stages.pages.page import confusion_rows, in_turn, labels_of, of_test, rejects_of
+from stages.pages.study import Study
 from stages.predictions import FEATURES
 from stages.samples import TEST, Samples
 from stages.scores import PAIR, RECALL
@@ -159,7 +162,7 @@ def some(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return rows.loc[in_turn(rows.index)].groupby(column).head(A_CLASS).sort_values(column, kind="stable")
 
 
-def shown(album: Album, sample_id: str, text: str) -> dict[str, str]:
+def kept(album: Album, sample_id: str, text: str) -> dict[str, str]:
     """A kept picture, small, with a text below it."""
     rgb = album.rgb(sample_id)
     assert rgb is not None
@@ -172,8 +175,8 @@ def answered(album: Album, answers: pd.DataFrame) -> dict[str, list[dict[str, st
     right = some(answers[is_right], "actual").itertuples()
     wrong = answers[~is_right].sort_values(["score", "sample_id"], ascending=[False, True]).head(MISTAKES).itertuples()
     return {
-        "right": [shown(album, row.sample_id, f"{row.actual} ({row.score:.2f})") for row in right],
-        "wrong": [shown(album, row.sample_id, f"{row.actual}, called {row.predicted} ({row.score:.2f})") for row in wrong],
+        "right": [kept(album, row.sample_id, f"{row.actual} ({row.score:.2f})") for row in right],
+        "wrong": [kept(album, row.sample_id, f"{row.actual}, called {row.predicted} ({row.score:.2f})") for row in wrong],
     }
 
 
@@ -188,7 +191,7 @@ def classes(album: Album, pictures: pd.DataFrame) -> list[dict[str, str]]:
     named = pictures.assign(
         text=pictures["label"].where(pictures["species"].isna(), pictures["label"] + ", " + pictures["species"])
     )
-    return [shown(album, row.sample_id, row.text) for row in some(named, "label").itertuples()]
+    return [kept(album, row.sample_id, row.text) for row in some(named, "label").itertuples()]
 
 
 def montages(folder: Path, out: Path) -> list[str]:
@@ -262,11 +265,12 @@ def only_answer(by_class: dict[str, dict[str, Any]]) -> str | None:
 # The page ------------------------------------------------------------------------------------------------------------
 
 
-def judged(album: Album, models: dict[str, dict[str, Any]], dataset: str, metrics: Path, answers: Path) -> dict[str, Any]:
+def judged(album: Album, study: Study) -> dict[str, Any]:
     """What the page says of the test part, class by class, and of the model that validation finds best."""
+    models, metrics = study.models, study.metrics
     tested = [name for name, found in models.items() if TEST in found["parts"]]
     by_class = {name: of_test(metrics, name, "classes").set_index("label").to_dict("index") for name in tested}
-    best = best_of(models, dataset)
+    best = best_of(models, study.dataset)
     several = {name: found[TEST] for name, found in models.items() if "seeds" in found.get(TEST, {})}
     constant = {name: label for name, rows in by_class.items() if (label := only_answer(rows))}
     said: dict[str, Any] = {
@@ -279,34 +283,27 @@ def judged(album: Album, models: dict[str, dict[str, Any]], dataset: str, metric
         "wrong": [],
     }
     if best:
-        require_manifest(answers / best)
-        table = pd.read_parquet(answers / best / "answers.parquet")
-        table = table[table["part"] == TEST]
+        table = study.answers_of(best)
         confusion = of_test(metrics, best, "confusion")
         said["confusion"] = confusion_rows(confusion[confusion["level"] == "picture"], list(by_class[best]))
-        said |= answered(album, table)
+        said |= answered(album, table[table["part"] == TEST])
     return said
 
 
-def write(
-    dataset: str, samples: Samples, models: dict[str, dict[str, Any]], left_out: list[str], clean: Path, splits: Path,
-    metrics: Path, answers: Path, out: Path,
-) -> None:  # fmt: skip
-    """Write the page into the folder `out`, from what stages/report.py has read and its folders."""
-    known = about(samples, clean, splits)
-    synthesized, predictions = Path("data/synthetic") / dataset, Path("data/predictions") / dataset
-    compared, made = comparisons(metrics), synthetic(synthesized)
-    with new_folder(out) as folder:
-        (folder / "pictures").mkdir()
-        album = Album(replace(samples, boxes=samples.boxes.head(0)), folder / "pictures")
-        write_page(
-            folder, "plain_report.html", dataset=dataset, models=models, left_out=left_out,
-            document=DOCUMENT if DOCUMENT.keys() & models.keys() else {}, **known,
-            **judged(album, models, dataset, metrics, answers), **compared,
-            rare=of_rare_classes(compared["comparisons"], made),
-            mixed=features(compared["comparisons"], samples, predictions, known["label"], folder),
-            synthetic=made, montages=montages(synthesized, folder / "pictures"),
-            by_species=by_species(samples.pictures, known["counts"]), removed=removed(album, rejects_of(clean)),
-            classes=classes(album, samples.pictures),
-        )  # fmt: skip
-    print(f"report: {out / 'index.html'}")
+def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
+    """What of_photos.html shows; charts and pictures are written into the folder `out`."""
+    compared, made = comparisons(study.metrics), synthetic(study.shows)
+    album = Album(replace(study.samples, boxes=study.samples.boxes.head(0)), out / "pictures")
+    return {
+        "document": DOCUMENT if DOCUMENT.keys() & study.models.keys() else {},
+        "labels": labels_of(study),
+        **judged(album, study),
+        **compared,
+        "rare": of_rare_classes(compared["comparisons"], made),
+        "mixed": features(compared["comparisons"], study.samples, study.predictions, study.label, out),
+        "synthetic": made,
+        "montages": montages(study.shows, out / "pictures"),
+        "by_species": by_species(study.samples.pictures, study.counts),
+        "removed": removed(album, rejects_of(study.clean)),
+        "classes": classes(album, study.samples.pictures),
+    }

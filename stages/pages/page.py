@@ -1,26 +1,20 @@
-"""What the pages of data sets share besides page.html: what all of them read, an order of chance, how charts are written."""
+"""How a page is written, and what several pages count alike."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import pandas as pd
 
-from stages.files import read_json, seed_from
-from stages.samples import TEST, Samples
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from stages.files import seed_from
+from stages.pages.study import Study
+from stages.samples import TEST
 
 
-def about(samples: Samples, clean: Path, splits: Path) -> dict[str, Any]:
-    """What every page says of its data: label, clean (the folder, for people to look into), counts, source, splits, labels."""
-    files = {"counts": clean / "counts.json", "source": clean / "source.json", "splits": splits / "report.json"}
-    label = "embedded data" if samples.data == "embedded" else "your data"
-    known = {"label": label, "clean": clean.as_posix(), "labels": sorted(samples.pictures["label"].unique())}
-    return known | {name: read_json(path) for name, path in files.items()}
+def labels_of(study: Study) -> list[str]:
+    """The classes of its samples, in order."""
+    return sorted(study.samples.pictures["label"].unique())
 
 
 def rejects_of(clean: Path) -> pd.DataFrame:
@@ -29,11 +23,11 @@ def rejects_of(clean: Path) -> pd.DataFrame:
 
 
 def write_page(out: Path, template: str, **shown: Any) -> None:
-    """Write index.html into `out`. Everything is escaped, and what a template misses is an error."""
+    """Write the page `out` by a template of this folder. Everything is escaped, and what a template misses is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    (out / "index.html").write_text(environment.get_template(template).render(**shown), encoding="utf-8")
+    out.write_text(environment.get_template(template).render(**shown), encoding="utf-8")
 
 
 def in_turn(names: Iterable[str], seed: int = 0) -> list[str]:
@@ -55,14 +49,3 @@ def of_test(metrics: Path, model: str, table: str) -> pd.DataFrame:
     """The rows of the test part in <model>.<table>.csv."""
     rows = pd.read_csv(metrics / f"{model}.{table}.csv", keep_default_na=False, na_values={"pckh": [""], "ap": [""]})
     return rows[rows["part"] == TEST].reset_index(drop=True)
-
-
-def save(figure: Any, out: Path) -> None:
-    """Write a chart as an SVG, the same in every run, and close it."""
-    figure.savefig(out, bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
-
-
-def plain(text: str) -> str:
-    """A name as matplotlib is to write it: `$` would begin a formula."""
-    return text.replace("$", r"\$")
