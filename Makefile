@@ -3,13 +3,14 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: run setup test quick lint verify pull lock
+.PHONY: run setup test quick lint browser verify pull lock
 
 run: setup
-	@dvc repro
+	@dvc repro || { python -m stages.report --index --reports reports --out reports; \
+	  echo "A stage failed: DVC says which above. reports/index.html shows what there is."; exit 1; }
 	@echo
+	@echo "Pages:    reports/index.html"
 	@echo "Figures:  dvc metrics show     (metrics/, in git)"
-	@echo "Pages:    $$(ls reports/*/index.html | tr '\n' ' ')"
 
 setup: .venv/installed
 
@@ -24,10 +25,10 @@ setup: .venv/installed
 	  "The packages could not be installed; pip says why above (no network, or less than 10 GB of disk?)"; exit 1; }
 	@touch $@
 
-quick: setup lint
+quick: setup lint browser
 	@pytest -n 2 -m "not slow and not gpu and not network"
 
-test: setup lint
+test: setup lint browser
 	@pytest -n 2 -m "not slow and not gpu and not network"
 	@pytest -m "slow and not gpu and not network"
 
@@ -35,6 +36,13 @@ lint: setup
 	@ruff check .
 	@ruff format --check .
 	@mypy
+
+# Pages are tested in the system's Chromium. Without one their tests are skipped, and say why; in CI they fail.
+browser:
+	@test -n "$(CHROMIUM)" || which chromium chromium-browser google-chrome chrome 2>/dev/null | grep -q . || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Chromium, which pages are tested in ..." && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || echo \
+	  "No Chromium: the pages are not tested. Debian: apt install chromium; elsewhere: make CHROMIUM=/path/to/chrome"
 
 verify: setup
 	@python -m stages.verify

@@ -77,8 +77,9 @@ What they share
     seeds.py        several trainings of one model, and how far their figures lie apart
     box_scores.py   metrics of boxes
     pose_scores.py  metrics of joints
+    precision_recall.py  precision against recall at every score
     box_figures.py, pose_figures.py, clip_figures.py   what evaluate measures of boxes, of joints, of clips, part by part
-    claims.py       what compare says of models of clips: mAP, choices between two actions, claims
+    claims.py       what compare says of claims, and of models of clips: mAP, choices between two actions
     calibration.py  how sure against how often right
     screening.py    which of the pictures that were made are fit to train on
     generators/     what makes pictures to order: stable_diffusion, renderer

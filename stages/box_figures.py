@@ -7,7 +7,7 @@ from stages.files import DataError, seed_from
 from stages.samples import EMPTY, SCORED, VAL
 
 
-def _with_known_boxes(pictures: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
+def with_known_boxes(pictures: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
     """The pictures in which boxes are measured: not those of an animal without a box, where each box found would be false."""
     return pictures[(pictures["actual"] == EMPTY) | pictures["sample_id"].isin(true["sample_id"])]
 
@@ -15,7 +15,7 @@ def _with_known_boxes(pictures: pd.DataFrame, true: pd.DataFrame) -> pd.DataFram
 def choose_box_threshold(found: pd.DataFrame, true: pd.DataFrame, pictures: pd.DataFrame) -> float:
     """The threshold for boxes that val chooses. `pictures` have `actual` and `part`; raises DataError where none of val's
     takes part."""
-    val = _with_known_boxes(pictures[pictures["part"] == VAL], true)
+    val = with_known_boxes(pictures[pictures["part"] == VAL], true)
     if val.empty:
         raise DataError("no picture of val has a box or is empty: the threshold for boxes is chosen there")
     own, truth = box_scores.of_pictures(found, true, val["sample_id"])
@@ -35,7 +35,7 @@ def measure_boxes(
 
     Pictures of an animal without a box take no part. Parts without any box have no row. `true` holds at least one box.
     """
-    usable = _with_known_boxes(pictures, true)
+    usable = with_known_boxes(pictures, true)
     rows, by_class, confusions = [], [], []
     for part in SCORED:
         own, truth = box_scores.of_pictures(found, true, usable.loc[usable["part"] == part, "sample_id"])

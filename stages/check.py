@@ -153,6 +153,9 @@ def _check_compare(name: str, params: dict[str, Any]) -> None:
     for beginning, references in settings.references.items():
         for reference in references:
             _require_one_of(f"compare.{name}.references.{beginning}", reference, own)
+    for claim, about in settings.claims.items():
+        for which in ("better", "than"):
+            _require_one_of(f"compare.{name}.claims.{claim}.{which}", getattr(about, which), own)
 
 
 def _check_pretrained(name: str, entry: PretrainedEntry, params: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ class Claim(Record):
     better: str  # a model
     than: str  # another
     figure: str = MAP  # of the table of comparisons
+    part: str = ""  # of the split; empty: the last of those that are compared
 
 
 def map_row(answers: pd.DataFrame, model: pd.DataFrame, reference: pd.DataFrame, draws: int, seed: int) -> dict[str, Any]:
@@ -102,15 +103,16 @@ def _drawn_means(values: pd.Series, seq_ids: pd.Series, draws: int, seed: int) -
     return (times @ sums) / (times @ n)
 
 
-def check(claims: dict[str, Claim], compared: Callable[[str, str], pd.DataFrame]) -> dict[str, dict[str, Any]]:
-    """What became of each claim, by its name: change, low, high, `holds` by the change alone, `decided` by its interval.
+def check(claims: dict[str, Claim], compared: Callable[[Claim], pd.DataFrame], test: str) -> dict[str, dict[str, Any]]:
+    """What became of each claim, by its name: change, low, high, `holds` by the change alone, `decided` by its interval, the
+    `test` that this is by, in words, and n, the items that both models answered.
 
-    `compared` gives the rows of two models: (model, reference) -> figure, label, change, low, high. A change of 0 does not
-    hold. Raises DataError for a figure that they have not.
+    `compared` gives the rows of a claim's two models: figure, label, n, change, low, high. A change of 0 does not hold. Raises
+    DataError for a figure that they have not.
     """
     found = {}
     for name, claim in claims.items():
-        rows = compared(claim.better, claim.than)
+        rows = compared(claim)
         rows = rows[rows["label"] == ""].set_index("figure")
         if claim.figure not in rows.index:
             raise DataError(f"the claim {name} is of {claim.figure}, which is not compared. There is: {', '.join(rows.index)}")
@@ -118,4 +120,5 @@ def check(claims: dict[str, Claim], compared: Callable[[str, str], pd.DataFrame]
         numbers = {key: round(float(row[key]), 4) for key in ("change", "low", "high")}
         decided = bool(scores.verdict(row["low"], row["high"]) != UNDECIDED)
         found[name] = {**claim.model_dump(), **numbers, "holds": bool(row["change"] > 0), "decided": decided}
+        found[name] |= {"test": test, "n": int(row["n"])}
     return found

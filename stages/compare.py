@@ -1,11 +1,11 @@
-"""Models of one data set against each other, on the same test pictures: what changes, and whether by more than chance.
+"""Models of one data set against each other, on the same pictures: what changes, and whether by more than chance.
 
     python -m stages.compare --params compare.posture --answers data/answers/posture --seed 20220422
         --out metrics/posture/comparison.csv --metrics metrics/posture/comparison.json
 
-The CSV has a row for each model, reference and figure; the JSON the signed changes alone, for `dvc metrics diff`, and what
-became of claims. Every model is compared with always naming the commonest class, too. Models of clips are compared by mAP as
-well, and by choices between pairs of classes (stages/claims.py).
+The CSV has a row for each part, model, reference and figure; the JSON the signed changes alone, part by part, for
+`dvc metrics diff`, and what became of claims. Every model is compared with always naming the commonest class, too. Models of
+clips are compared by mAP as well, and by choices between pairs of classes (stages/claims.py).
 """
 
 import argparse
@@ -21,7 +21,7 @@ from stages import claims, scores
 from stages.claims import Claim
 from stages.command import run
 from stages.files import DataError, new_file, require_manifest, seed_from, write_json
-from stages.samples import TEST
+from stages.samples import SCORED, TEST
 from stages.scores import CHANCE, MAP, PAIR, RECALL, SCORES, change_row
 from stages.seeds import SEEDS_CSV, changes
 from stages.settings import Record, read_params, section
@@ -31,6 +31,7 @@ OVER_SEEDS = ["seeds", "change_mean", "change_sd"]
 
 class CompareSettings(Record):
     references: dict[str, tuple[str, ...]] = Field(min_length=1)  # by how a model's name begins
+    parts: tuple[str, ...] = Field((TEST,), min_length=1)  # of the split
     document: tuple[str, ...] = ()  # the references that the document's own changes are against
     draws: int = Field(1000, gt=0)  # bootstrap resamples of whole sequences, of both models at once
     claims: dict[str, Claim] = Field(default_factory=dict)  # what is expected of two models, by any name
@@ -38,12 +39,21 @@ class CompareSettings(Record):
 
     @model_validator(mode="after")
     def _listed(self) -> Self:
+        asked = [*self.parts, *(claim.part for claim in self.of_parts().values())]
+        if unscored := [part for part in asked if part not in SCORED]:
+            raise ValueError(f"{unscored[0]} is no part that is scored. There is: {', '.join(SCORED)}")
+        if len(set(self.parts)) < len(self.parts):
+            raise ValueError("`parts` has a part twice")
         listed = {name for names in self.references.values() for name in names}
         if strangers := sorted(set(self.document) - listed):
             raise ValueError(f"`document` names {strangers[0]}, which is none of the references")
         if same := [pair[0] for pair in self.pairs if pair[0] == pair[1]]:
             raise ValueError(f"`pairs` has {same[0]} twice in one pair")
         return self
+
+    def of_parts(self) -> dict[str, Claim]:
+        """`claims`, each with its part: the last of those that are compared where it names none."""
+        return {name: claim.model_copy(update={"part": claim.part or self.parts[-1]}) for name, claim in self.claims.items()}
 
 
 def pairs(models: Iterable[str], references: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
@@ -56,9 +66,9 @@ def pairs(models: Iterable[str], references: dict[str, tuple[str, ...]]) -> list
     there = ", ".join(models) or "none"
     for beginning, listed in references.items():
         if not any(_begins(name, beginning) for name in models):
-            raise DataError(f"compare: no model with test answers begins with {beginning}. There is: {there}")
+            raise DataError(f"compare: no model with answers to compare begins with {beginning}. There is: {there}")
         if strangers := [name for name in listed if name not in models]:
-            raise DataError(f"compare: {strangers[0]} has no test answers. There is: {there}")
+            raise DataError(f"compare: {strangers[0]} has no answers to compare. There is: {there}")
     found = []
     for model in models:
         own = max((beginning for beginning in references if _begins(model, beginning)), key=len, default="")
@@ -82,7 +92,7 @@ def compare(model: pd.DataFrame, reference: pd.DataFrame, draws: int, seed: int)
     both = model.merge(reference, on=["sample_id", "actual"], suffixes=("", "_reference"))
     if not len(model) == len(reference) == len(both):
         raise DataError(
-            f"they were scored on other test pictures: {len(model)} and {len(reference)}, {len(both)} of them the same. "
+            f"they were scored on other pictures: {len(model)} and {len(reference)}, {len(both)} of them the same. "
             "Give both models one split, or remove what an earlier run left, and run `dvc repro`"
         )
     classes = sorted({*both["actual"], *both["predicted"], *both["predicted_reference"]})
@@ -117,13 +127,13 @@ def baseline(answers: pd.DataFrame) -> pd.DataFrame:
     return answers.assign(predicted=answers["actual"].value_counts().sort_index().idxmax())
 
 
-def over_seeds(found: pd.DataFrame, model: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+def over_seeds(found: pd.DataFrame, model: pd.DataFrame, reference: pd.DataFrame, part: str) -> pd.DataFrame:
     """`found`, of `compare`, with OVER_SEEDS: how each figure changes over trainings of other seeds, mean and deviation.
 
     `model` and `reference` are figures of each training (stages/seeds.py). Missing where there are not two of both.
     """
     rows = [
-        changes(model, reference, row.figure, TEST) if {row.figure} & {*scores.FIGURES, MAP} else {}
+        changes(model, reference, row.figure, part) if {row.figure} & {*scores.FIGURES, MAP} else {}
         for row in found.itertuples()
     ]
     return found.join(pd.DataFrame(rows, index=found.index, columns=OVER_SEEDS))
@@ -131,8 +141,9 @@ def over_seeds(found: pd.DataFrame, model: pd.DataFrame, reference: pd.DataFrame
 
 @dataclass(frozen=True)
 class Told:
-    """What one model says of the test part."""
+    """What one model says of one part."""
 
+    part: str
     answers: pd.DataFrame  # sample_id, seq_id, actual, predicted
     trainings: pd.DataFrame  # the figures of each of its trainings (stages/seeds.py)
     of_classes: pd.DataFrame | None = None  # of clips: by sample_id, the score of each class
@@ -150,16 +161,15 @@ def compare_two(told: dict[str, Told], name: str, reference: str, settings: Comp
             found = pd.concat([found, pd.DataFrame(more)], ignore_index=True)
     except DataError as error:
         raise DataError(f"{name} cannot be compared with {reference}: {error}") from None
-    return over_seeds(found, one.trainings, other.trainings)
+    return over_seeds(found, one.trainings, other.trainings, one.part)
 
 
-def compare_all(told: dict[str, Told], settings: CompareSettings, seed: int) -> pd.DataFrame:
-    """`compare_two` of each pair, with the columns model, reference, of_document, and of each model with its baseline and, by
-    pairs of classes, with chance.
+def compare_all(told: dict[str, Told], compared: list[tuple[str, str]], settings: CompareSettings, seed: int) -> pd.DataFrame:
+    """`compare_two` of each of the pairs `compared`, with the columns model, reference, of_document, and of each model with its
+    baseline and, by pairs of classes, with chance.
 
     Raises DataError for models that cannot be compared.
     """
-    compared = pairs(told, settings.references)
     tables = []
     for name in dict.fromkeys(model for pair in compared for model in pair):
         answers, of_classes = told[name].answers, told[name].of_classes
@@ -173,46 +183,67 @@ def compare_all(told: dict[str, Told], settings: CompareSettings, seed: int) -> 
     for name, reference in compared:
         found = compare_two(told, name, reference, settings, seed)
         tables.append(found.assign(model=name, reference=reference, of_document=reference in settings.document))
-    table = pd.concat(tables, ignore_index=True).sort_values("model", kind="stable", ignore_index=True)
-    first = ["model", "reference", "of_document"]
-    table = table.astype({"seeds": "Int64"})
+    return pd.concat(tables, ignore_index=True).sort_values("model", kind="stable", ignore_index=True)
+
+
+def compare_parts(told: dict[str, dict[str, Told]], settings: CompareSettings, seed: int) -> pd.DataFrame:
+    """`compare_all` of each part that is compared, with the column part; of a part those pairs of which both say something.
+
+    Raises DataError for references and beginnings that no model has, and where no two models share a part.
+    """
+    compared = pairs({name for part in settings.parts for name in told[part]}, settings.references)
+    tables = []
+    for part in settings.parts:
+        if own := [pair for pair in compared if {*pair} <= {*told[part]}]:
+            tables.append(compare_all(told[part], own, settings, seed).assign(part=part))
+    if not tables:
+        raise DataError(f"compare: no two models that are compared both have answers in {' or '.join(settings.parts)}")
+    table = pd.concat(tables, ignore_index=True).astype({"seeds": "Int64"})
+    first = ["part", "model", "reference", "of_document"]
     return table[[*first, *table.columns.drop([*first, *OVER_SEEDS]), *OVER_SEEDS]]
 
 
-def check_claims(told: dict[str, Told], settings: CompareSettings, seed: int) -> dict[str, dict[str, Any]]:
-    """`claims.check` of the settings' claims. Raises DataError for one of a model that has no test answers."""
-    for name, claim in settings.claims.items():
-        if strangers := [model for model in (claim.better, claim.than) if model not in told]:
-            raise DataError(f"the claim {name} is of {strangers[0]}, which has no test answers. There is: {', '.join(told)}")
-    return claims.check(settings.claims, lambda name, reference: compare_two(told, name, reference, settings, seed))
+def check_claims(told: dict[str, dict[str, Told]], settings: CompareSettings, seed: int) -> dict[str, dict[str, Any]]:
+    """`claims.check` of the settings' claims. Raises DataError for one of a model that has no answers in the claim's part."""
+    for name, claim in settings.of_parts().items():
+        own = told[claim.part]
+        if strangers := [model for model in (claim.better, claim.than) if model not in own]:
+            there = ", ".join(own) or "none"
+            raise DataError(f"the claim {name} is of {strangers[0]}, which has no {claim.part} answers. There is: {there}")
+
+    def compared(claim: Claim) -> pd.DataFrame:
+        return compare_two(told[claim.part], claim.better, claim.than, settings, seed)
+
+    return claims.check(settings.of_parts(), compared, f"paired bootstrap of whole sequences, {settings.draws} draws")
 
 
-def read_told(folder: Path) -> dict[str, Told]:
-    """What each model in `folder` says of the test part, by name; a model that says nothing of it is left out."""
-    found = {}
+def read_told(folder: Path, parts: Iterable[str]) -> dict[str, dict[str, Told]]:
+    """What each model in `folder` says of each part, by part and name; one that says nothing of a part is left out there."""
+    found: dict[str, dict[str, Told]] = {part: {} for part in parts}
     for path in sorted(folder.glob("*/answers.parquet")):
         require_manifest(path.parent)
-        table = pd.read_parquet(path)
-        table = table[table["part"] == TEST].reset_index(drop=True)
-        of_classes = None
+        answers, of_classes = pd.read_parquet(path), None
         if (path.parent / SCORES).is_file():
             of_classes = pd.read_parquet(path.parent / SCORES).set_index("sample_id").drop(columns=["part", "actual"])
-        if len(table):
-            found[path.parent.name] = Told(table, pd.read_csv(path.parent / SEEDS_CSV), of_classes)
+        trainings = pd.read_csv(path.parent / SEEDS_CSV)
+        for part, told in found.items():
+            if len(own := answers[answers["part"] == part].reset_index(drop=True)):
+                told[path.parent.name] = Told(part, own, trainings, of_classes)
     return found
 
 
 def signed_changes(table: pd.DataFrame) -> dict[str, Any]:
-    """{model: {reference: {accuracy, balanced_accuracy, of clips map}}}, of references that are models."""
+    """{part: {model: {reference: {figure: change}}}}, of references that are models."""
     found: dict[str, Any] = {}
-    rows = table[table["figure"].isin(["accuracy", "balanced_accuracy", MAP]) & table["reference"].isin(table["model"])]
+    rows = table[table["figure"].isin([*scores.FIGURES, MAP]) & table["reference"].isin(table["model"])]
     for row in rows.itertuples():
-        found.setdefault(row.model, {}).setdefault(row.reference, {})[row.figure] = round(row.change, 4)
+        of_model = found.setdefault(row.part, {}).setdefault(row.model, {})
+        of_model.setdefault(row.reference, {})[row.figure] = round(row.change, 4)
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="models of one data set against each other, on the same test pictures")
+    parser = argparse.ArgumentParser(description="models of one data set against each other, on the same pictures")
     parser.add_argument("--params", required=True, help="path of the settings in params.yaml")
     parser.add_argument("--answers", type=Path, required=True, help="folder with the answers of each model")
     parser.add_argument("--seed", type=int, required=True)
@@ -220,26 +251,25 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
     args = parser.parse_args()
     settings = section(args.params, CompareSettings, read_params())
-    told = read_told(args.answers)
-    table = compare_all(told, settings, args.seed)
+    parts = dict.fromkeys([*settings.parts, *(claim.part for claim in settings.of_parts().values())])
+    told = read_told(args.answers, parts)
+    table = compare_parts(told, settings, args.seed)
     checked = check_claims(told, settings, args.seed)
     with new_file(args.out) as temporary:
         table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
     write_json(args.metrics, signed_changes(table) | ({"claims": checked} if checked else {}))
     for row in table[(table["figure"] == "accuracy") & table["reference"].isin(table["model"])].itertuples():
         interval = f"({row.low:+.3f} to {row.high:+.3f})"
-        print(f"{row.model} against {row.reference}: accuracy {row.change:+.3f} {interval}, {row.verdict}")
+        print(f"{row.part}: {row.model} against {row.reference}: accuracy {row.change:+.3f} {interval}, {row.verdict}")
     for claim in checked.values():
         said = ("holds" if claim["holds"] else "does not hold") + ("" if claim["decided"] else ", undecided")
         interval = f"({claim['low']:+.3f} to {claim['high']:+.3f})"
-        what = f"{claim['better']} is better than {claim['than']} by {claim['figure']}"
+        what = f"{claim['better']} is better than {claim['than']} by {claim['figure']} in {claim['part']}"
         print(f"claim: {what}: {claim['change']:+.3f} {interval}, {said}")
     there = set(table.loc[table["figure"] == PAIR, "label"])
     for pair in settings.pairs:
         if " / ".join(pair) not in there:
-            print(
-                f"pair: {' / '.join(pair)}: left out, as the test part has not a clip of both, or a model knows one of them not"
-            )
+            print(f"pair: {' / '.join(pair)}: left out, as no part has a clip of both, or a model knows one of them not")
 
 
 if __name__ == "__main__":

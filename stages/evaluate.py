@@ -2,7 +2,8 @@
 
 `python -m stages.evaluate --help` lists the options, dvc.yaml holds the commands. It writes <model>.json, a dozen headline
 figures, and beside it tables: <model>.parts.csv with all that was measured of each part, .classes.csv, .confusion.csv,
-.slices.csv, .reliability.csv, and .seeds.csv with the figures of each training where there are several of other seeds.
+.slices.csv, .reliability.csv, .pr.csv with precision against recall, and .seeds.csv with the figures of each training where
+there are several of other seeds. The answers come with curves.parquet, that of every class, and card.json, what the model is.
 Of clips the half of test that is scored by itself too is a further part, `test5`, and the answers come with scores.parquet, the
 scores of every class.
 """
@@ -17,13 +18,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from stages import calibration, geometry, scores
+from stages import calibration, geometry, precision_recall, scores
 from stages.answers import Answers, answer, choose, task_of, wide
 from stages.box_figures import choose_box_threshold, measure_boxes
 from stages.clip_figures import measure_clips, say_absent, with_test5
 from stages.command import run
 from stages.files import new_file, new_folder, read_json, require_manifest, seed_from, write_json
-from stages.predictions import BOX, JOINTS, TABLE
+from stages.predictions import BOX, CLASS, JOINTS, TABLE
 from stages.samples import (
     BOX_COLUMNS,
     EMPTY,
@@ -70,6 +71,12 @@ CLIP_HEADLINES = {
     TEST: ("n", "map", "map_low", "map_high", "accuracy", "accuracy_low", "accuracy_high", "majority"),
     TEST5: ("n", "map", "accuracy"),
 }
+
+# What a model's card says, of models/<model>/model.json: a page has it without the model.
+CARD = (
+    *("family", "architecture", "as_built", "classes", "image_px", "height_px", "width_px", "init", "started_from"),
+    *("trained_on", "settings", "loss", "behind", "left_out", "inputs", "options"),
+)
 
 
 class EvaluateSettings(Record):
@@ -173,6 +180,12 @@ def write_tables(tables: dict[str, pd.DataFrame], folder: Path, name: str) -> No
             rows.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
 
 
+def write_more(answers: Path, card: dict[str, Any], every: pd.DataFrame) -> None:
+    """Beside the answers: what the model is, and precision against recall of every class."""
+    write_json(answers / "card.json", card)
+    every.to_parquet(answers / "curves.parquet", index=False)
+
+
 def say(name: str, parts: pd.DataFrame) -> None:
     for row in parts.to_dict("records"):
         more = [f", {what} {row[key]:.3f}" for key, what in (("map50", "mAP50"), ("map", "mAP")) if pd.notna(row.get(key))]
@@ -271,6 +284,17 @@ def compared(parts: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
     return parts.loc[parts["part"].isin(SCORED), names].sort_values("part", ignore_index=True)
 
 
+def curves(predictions: pd.DataFrame, pictures: pd.DataFrame, true: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`precision_recall.curves` of a model's predictions, of joints none.
+
+    `pictures` have `actual` and `part`, and `true` are their boxes.
+    """
+    task = task_of(predictions)
+    if task == CLASS:
+        return precision_recall.curves(precision_recall.of_classes(pictures, wide(predictions)))
+    return precision_recall.curves(precision_recall.of_boxes(predictions, true, pictures) if task == BOX else [])
+
+
 def rounded(value: Any) -> Any:
     """Floats to 4 decimals, all the way down: more would be noise in git and in `dvc metrics diff`."""
     if isinstance(value, dict):
@@ -303,6 +327,9 @@ def main() -> None:
     further = pd.read_parquet(args.predictions / FURTHER) if (args.predictions / FURTHER).is_file() else None
     card = read_json(args.trained / "model.json")
     described = {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
+    about = {name: card[name] for name in CARD if name in card}
+    named = pictures.rename(columns={"label": "actual"})
+    true = samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
     if task_of(predictions) == JOINTS:
         from stages.pose_figures import NO_ROWS, say_poses, score_poses  # a third of a second, and few models need it
 
@@ -317,15 +344,16 @@ def main() -> None:
         write_json(args.metrics / f"{args.model}.json", rounded(with_spread(headline(tables["parts"]), seeds) | described))
         with new_folder(args.answers) as out:
             write_json(out / "chosen.json", {})  # nothing is answered by joints alone
+            write_more(out, about, curves(predictions, named, true)[1])
         nothing = {name: pd.DataFrame(columns=columns) for name, columns in NO_ROWS.items()}
         write_tables(tables | nothing | {"seeds": seeds}, args.metrics, args.model)
         say_poses(args.model, tables["parts"])
         return
     chosen = choose(predictions, pictures)
-    true = samples.boxes[samples.boxes["sample_id"].isin(pictures["sample_id"])]
     if task_of(predictions) == BOX and len(true):
-        chosen["box_threshold"] = choose_box_threshold(predictions, true, pictures.rename(columns={"label": "actual"}))
+        chosen["box_threshold"] = choose_box_threshold(predictions, true, named)
     scored = score(predictions, pictures, samples, chosen, card["classes"], majority, settings, args.seed)
+    pooled, every = curves(predictions, named, true)
     clips = scored.of_classes is not None
     if clips:  # a key's 10 or 100 is the document's size: how many there were is measured
         described |= {"train_clips": card["trained_on"]["train"], "started_from": card["started_from"]}
@@ -341,7 +369,8 @@ def main() -> None:
             scored.of_classes.to_parquet(out / SCORES, index=False)
         seeds.to_csv(out / SEEDS_CSV, index=False, lineterminator="\n")
         write_json(out / "chosen.json", chosen)  # on validation: thresholds and temperature, for use elsewhere
-    write_tables(scored.tables | {"seeds": seeds}, args.metrics, args.model)
+        write_more(out, about, every)
+    write_tables(scored.tables | {"seeds": seeds, "pr": pooled}, args.metrics, args.model)
     say(args.model, scored.parts)
     if clips:
         say_absent(args.model, scored.tables["classes"])

@@ -12,6 +12,7 @@ NO_ROWS = {  # tables that say nothing of them, which DVC expects all the same
     "confusion": ["level", "part", "actual", "predicted", "n"],
     "slices": ["part", "slice", "value", "n", "f1_macro", "accuracy"],
     "reliability": ["part", "scores", "low", "high", "n", "confidence", "accuracy"],
+    "pr": ["part", "label", "score", "precision", "recall"],
 }
 
 

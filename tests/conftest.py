@@ -17,6 +17,7 @@ from hypothesis import settings
 from PIL import Image
 
 from stages.command import run
+from tests.pipeline_helpers import clone  # noqa: F401  a fixture of all test files
 
 # How long an example takes is the machine's affair: on a shared one a deadline fails tests at random.
 settings.register_profile("shared", deadline=None)

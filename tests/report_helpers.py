@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pandas as pd
 
@@ -33,13 +34,25 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.text, self.links = "", []
         self.tables: list[list[list[str]]] = []
+        self.captions: list[str] = []  # of each table
+        self.headings: list[str] = []
+        self.alts: list[str] = []  # what each image shows
         self.in_cell = False
+        self.noting: list[str] | None = None  # what text is added to the last of, beside
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.text += " "
-        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if self.noting is not None:
+            self.noting[-1] += " "
+        # What is fetched, and files of the folder that it points to: not other studies' pages, not places of this one.
+        found = [unquote(value or "") for name, value in attrs if name in ("src", "href")]
+        self.links += [link for link in found if tag != "a" or not link.startswith(("#", "../", "https:"))]
+        self.alts += [value or "" for name, value in attrs if name == "alt"]
+        if tag in ("caption", "h1", "h2", "h3"):
+            self.noting = self.captions if tag == "caption" else self.headings
+            self.noting.append("")
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":
@@ -52,11 +65,20 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self.in_cell = self.in_cell and tag not in ("tr", "table")
+        if tag in ("caption", "h1", "h2", "h3"):
+            self.noting = None
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self.noting is not None:
+            self.noting[-1] = " ".join((self.noting[-1] + data).split())
         if self.in_cell:
             self.tables[-1][-1][-1] += data
+
+    def under(self, caption: str) -> list[list[str]]:
+        """The rows, below its header, of the one table with these words in its caption."""
+        (table,) = (table for table, own in zip(self.tables, self.captions, strict=True) if caption in own)
+        return [[" ".join(cell.split()) for cell in row] for row in table[1:]]
 
     def named(self, first: str) -> list[list[list[str]]]:
         """The tables whose header starts with `first`: their rows below it."""

@@ -177,6 +177,7 @@ SPLITS = "data/splits/wood/location, data/splits/wood/class, data/splits/wood/of
         ("compare/wodd", {}, "compare.wodd: given 'wodd': allowed: wood"),
         ("compare/wood/document", ["second"], "compare.wood: given"),
         ("compare/wood/references/judge", ["sport"], "compare.wood.references.judge: given 'sport': allowed: judge, started"),
+        ("compare/wood/claims", {"up": {"better": "judge", "than": "jduge"}}, "compare.wood.claims.up.than: given 'jduge': allowed: judge"),
         ("evaluate/drawz", 5, "evaluate.drawz: unknown key. Did you mean `draws`?"),
         ("datasets/wood/paper/split/class/val", 0.5, "datasets.wood.paper.split.class: given"),
         ("datasets/wood/smoke/shuffle", {}, "datasets.wood.smoke: wants download, clean, split, seeds; look at shuffle"),

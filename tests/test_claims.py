@@ -140,23 +140,24 @@ def test_two_models_choices_are_paired() -> None:
 def test_a_claim_holds_by_the_change_and_is_decided_by_its_interval(
     change: float, low: float, high: float, holds: bool, decided: bool
 ) -> None:
-    row = {"figure": "map", "label": "", "change": change, "low": low, "high": high}
-    of_a_class = {"figure": "recall", "label": "run", "change": 9.0, "low": 9.0, "high": 9.0}
+    row = {"figure": "map", "label": "", "n": 7, "change": change, "low": low, "high": high}
+    of_a_class = {"figure": "recall", "label": "run", "n": 3, "change": 9.0, "low": 9.0, "high": 9.0}
     asked = []
 
-    def compared(name: str, reference: str) -> pd.DataFrame:
-        asked.append((name, reference))
+    def compared(claim: Claim) -> pd.DataFrame:
+        asked.append((claim.better, claim.than, claim.part))
         return pd.DataFrame([of_a_class, row])
 
-    found = check({"known": Claim(better="a", than="b")}, compared)
+    found = check({"known": Claim(better="a", than="b", part="val")}, compared, "a test")
     assert found == {
         "known": {
-            "better": "a", "than": "b", "figure": "map", "change": change, "low": low, "high": high, "holds": holds, "decided": decided
+            "better": "a", "than": "b", "figure": "map", "part": "val", "change": change, "low": low, "high": high,
+            "holds": holds, "decided": decided, "test": "a test", "n": 7,
         }
     }  # fmt: skip
-    assert asked == [("a", "b")]
+    assert asked == [("a", "b", "val")]
     with pytest.raises(DataError, match="the claim x is of recall, which is not compared. There is: map"):
-        check({"x": Claim(better="a", than="b", figure="recall")}, compared)
+        check({"x": Claim(better="a", than="b", figure="recall")}, compared, "a test")
 
 
 # The stage -----------------------------------------------------------------------------------------------------------
@@ -205,13 +206,13 @@ def test_the_stage_compares_clips_by_map_pairs_and_claims(go: Callable[..., Any]
     assert set(chance["before"]) == {0.5} and chance["n"].tolist() == [8, 8, 16] * 3
     assert chance.loc[chance["model"] == "m-still", "after"].tolist() == [7 / 8, 0.75, 0.8125]
     written = read_json(Path("metrics/comparison.json"))
-    assert written["m-high"]["m-low"]["map"] == found.loc[("map", ""), "change"]
+    assert written["test"]["m-high"]["m-low"]["map"] == found.loc[("map", ""), "change"]
     up, down = written["claims"]["up"], written["claims"]["down"]
     assert [up[name] for name in ("change", "low", "high")] == found.loc[("map", ""), ["change", "low", "high"]].tolist()
     assert (up["holds"], up["decided"]) == (True, True)
     assert (down["holds"], down["decided"], down["change"]) == (False, True, -0.8333)
-    assert "claim: m-high is better than m-low by map: +" in done.out and "), holds\n" in done.out
-    assert "claim: m-low is better than m-high by accuracy: -0.833 (" in done.out and "), does not hold\n" in done.out
+    assert "claim: m-high is better than m-low by map in test: +" in done.out and "), holds\n" in done.out
+    assert "claim: m-low is better than m-high by accuracy in test: -0.833 (" in done.out and "), does not hold\n" in done.out
 
 
 def test_without_claims_and_pairs_nothing_is_said_of_them(go: Callable[..., Any]) -> None:
@@ -226,7 +227,7 @@ def test_a_pair_without_clips_is_left_out_and_named(go: Callable[..., Any], monk
     done = go(models, pairs=[["run", "jump"], ["walk", "run"]])
     assert done.code == 0, done.err
     assert (
-        "pair: run / jump: left out, as the test part has not a clip of both, or a model knows one of them not" in done.out
+        "pair: run / jump: left out, as no part has a clip of both, or a model knows one of them not" in done.out
         and "walk / run:" not in done.out
     )
 

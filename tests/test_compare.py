@@ -10,11 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
+from stages.claims import Claim
 from stages.compare import OVER_SEEDS, CompareSettings, baseline, compare, pairs
 from stages.files import DataError, new_folder, read_json
 from stages.scores import BETTER, UNDECIDED
 
-COLUMNS = ["model", "reference", "of_document", "figure", "label", "n", "before", "after", "change", "low", "high", "verdict"]
+COLUMNS = [
+    "part",
+    "model",
+    "reference",
+    "of_document",
+    "figure",
+    "label",
+    "n",
+    "before",
+    "after",
+    "change",
+    "low",
+    "high",
+    "verdict",
+]
 LYING, STANDING = ["lying"] * 10, ["standing"] * 30
 
 
@@ -57,14 +72,31 @@ def test_the_longest_beginning_decides() -> None:
 
 
 def test_references_and_beginnings_that_no_model_has_are_refused() -> None:
-    with pytest.raises(DataError, match=r"m-b has no test answers. There is: m-a"):
+    with pytest.raises(DataError, match=r"m-b has no answers to compare. There is: m-a"):
         pairs(["m-a"], {"m": ("m-b",)})
-    with pytest.raises(DataError, match="no model with test answers begins with n. There is: m-a"):
+    with pytest.raises(DataError, match="no model with answers to compare begins with n. There is: m-a"):
         pairs(["m-a"], {"n": ("m-a",)})
     with pytest.raises(DataError, match="There is: none"):
         pairs([], {"n": ("m-a",)})
     with pytest.raises(ValueError, match="`document` names c, which is none of the references"):
         CompareSettings(references={"a": ("b",)}, document=("c",))
+
+
+def test_parts_are_those_that_are_scored() -> None:
+    assert CompareSettings(references={"a": ("b",)}).parts == ("test",)
+    for parts, message in (
+        ((), "at least 1 item"),
+        (("train",), "train is no part that is scored"),
+        (("seen", "seen"), "twice"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            CompareSettings(references={"a": ("b",)}, parts=parts)
+    claim = Claim(better="a", than="b", part="test5")
+    with pytest.raises(ValueError, match="test5 is no part that is scored. There is: val, test, seen, unseen"):
+        CompareSettings(references={"a": ("b",)}, claims={"up": claim})
+    both = {"up": Claim(better="a", than="b"), "down": Claim(better="b", than="a", part="val")}
+    found = CompareSettings(references={"a": ("b",)}, parts=("seen", "unseen"), claims=both).of_parts()
+    assert {name: claim.part for name, claim in found.items()} == {"up": "unseen", "down": "val"}
 
 
 # Two models ----------------------------------------------------------------------------------------------------------
@@ -148,7 +180,7 @@ def test_the_stage_writes_every_comparison(go: Callable[..., Any]) -> None:
     val = answers(0, 0).assign(part="val", sample_id=[f"v{n}" for n in range(40)])
     done = go({**{name: pd.concat([val, table]) for name, table in models.items()}, "other": unscored})
     assert done.code == 0, done.err
-    assert "d-mixup against d-transfer: accuracy -0.025 (" in done.out
+    assert "test: d-mixup against d-transfer: accuracy -0.025 (" in done.out
     table = pd.read_csv("metrics/comparison.csv", keep_default_na=False)
     assert list(table.columns) == [*COLUMNS, "won", "lost", "p", *OVER_SEEDS]
     compared = table.drop_duplicates(["model", "reference"])
@@ -163,13 +195,66 @@ def test_the_stage_writes_every_comparison(go: Callable[..., Any]) -> None:
     assert set(table.loc[table["reference"] == "always standing", "figure"]) == {"accuracy", "balanced_accuracy", "f1_macro"}
     scratch = table[table["model"] == "d-scratch"]
     assert (scratch["after"] == scratch["before"]).all() and set(scratch["before"]) == {0.75, 0.5, 0.4286}
+    assert set(table["part"]) == {"test"}
+    lying, standing = {0: 0.0, 6: 12 / 16, 7: 14 / 19}, {0: 60 / 70, 6: 60 / 64, 7: 56 / 61}  # F1 by how many lie rightly
+    f1 = {right: (lying[right] + standing[right]) / 2 for right in lying}
     assert read_json(Path("metrics/comparison.json")) == {
-        "d-mixup": {
-            "d-scratch": {"accuracy": 0.125, "balanced_accuracy": round(0.7 / 2 - 2 / 60, 4)},
-            "d-transfer": {"accuracy": -0.025, "balanced_accuracy": round(0.1 / 2 - 2 / 60, 4)},
-        },
-        "d-transfer": {"d-scratch": {"accuracy": 0.15, "balanced_accuracy": 0.3}},
+        "test": {
+            "d-mixup": {
+                "d-scratch": {
+                    "accuracy": 0.125, "balanced_accuracy": round(0.7 / 2 - 2 / 60, 4), "f1_macro": round(f1[7] - f1[0], 4)
+                },
+                "d-transfer": {
+                    "accuracy": -0.025, "balanced_accuracy": round(0.1 / 2 - 2 / 60, 4), "f1_macro": round(f1[7] - f1[6], 4)
+                },
+            },
+            "d-transfer": {
+                "d-scratch": {"accuracy": 0.15, "balanced_accuracy": 0.3, "f1_macro": round(f1[6] - f1[0], 4)}
+            },
+        }
+    }  # fmt: skip
+
+
+def test_each_part_is_compared_by_itself_and_claims_in_theirs(go: Callable[..., Any]) -> None:
+    def of_part(part: str, *right: int) -> pd.DataFrame:
+        return answers(*right).assign(part=part, sample_id=[f"{part}{n}" for n in range(40)])
+
+    models = {
+        "d-scratch": pd.concat([of_part("val", 0, 30), of_part("seen", 0, 30), of_part("unseen", 5, 10)]),
+        "d-transfer": pd.concat([of_part("val", 9, 30), of_part("seen", 6, 30), of_part("unseen", 5, 0)]),
+        "d-mixup": of_part("seen", 7, 28),  # says nothing of the others
     }
+    claims = {
+        "last": {"better": "d-scratch", "than": "d-transfer", "figure": "accuracy"},
+        "first": {"better": "d-transfer", "than": "d-scratch", "figure": "accuracy", "part": "val"},
+    }
+    done = go(models, parts=["seen", "unseen"], claims=claims, draws=100)
+    assert done.code == 0, done.err
+    table = pd.read_csv("metrics/comparison.csv")
+    whole = table[(table["figure"] == "accuracy") & table["reference"].str.startswith("d-")]
+    assert whole[["part", "model", "reference", "n", "change"]].to_numpy().tolist() == [
+        ["seen", "d-mixup", "d-scratch", 40, 0.125], ["seen", "d-mixup", "d-transfer", 40, -0.025],
+        ["seen", "d-transfer", "d-scratch", 40, 0.15], ["unseen", "d-transfer", "d-scratch", 40, -0.25],
+    ]  # fmt: skip
+    written = read_json(Path("metrics/comparison.json"))
+    assert {*written} == {"seen", "unseen", "claims"} and {*written["unseen"]} == {"d-transfer"}
+    test = "paired bootstrap of whole sequences, 100 draws"
+    last, first = written["claims"]["last"], written["claims"]["first"]
+    assert (last["part"], last["change"], last["n"], last["test"]) == ("unseen", 0.25, 40, test)
+    assert (first["part"], first["change"], first["holds"]) == ("val", 0.225, True)
+    assert "claim: d-transfer is better than d-scratch by accuracy in val: +0.225 (" in done.out
+
+
+def test_what_no_part_has_is_refused(go: Callable[..., Any]) -> None:
+    models = {"d-scratch": answers(0, 30), "d-transfer": answers(6, 30)}
+    done = go(models, parts=["seen"])
+    assert done.code == 1 and "compare: no model with answers to compare begins with d. There is: none" in done.err
+    claims = {"up": {"better": "d-transfer", "than": "d-scratch", "figure": "accuracy", "part": "val"}}
+    done = go(models, claims=claims)
+    assert done.code == 1 and "the claim up is of d-transfer, which has no val answers. There is: none" in done.err
+    done = go({"d-scratch": answers(0, 30).assign(part="seen"), "d-transfer": answers(6, 30)}, parts=["seen", "test"])
+    assert done.code == 1 and "no two models that are compared both have answers in seen or test" in done.err
+    assert not Path("metrics").exists()
 
 
 def test_the_stage_says_how_a_change_varies_over_seeds(go: Callable[..., Any]) -> None:
@@ -204,7 +289,7 @@ def test_the_stage_writes_the_same_twice(go: Callable[..., Any]) -> None:
 def test_models_scored_on_other_pictures_are_refused(go: Callable[..., Any], other: pd.DataFrame) -> None:
     done = go({"d-scratch": answers(0, 30), "d-transfer": other})
     assert done.code == 1
-    assert "d-transfer cannot be compared with d-scratch: they were scored on other test pictures: " in done.err
+    assert "d-transfer cannot be compared with d-scratch: they were scored on other pictures: " in done.err
     assert "`dvc repro`" in done.err
     assert not Path("metrics").exists()
 

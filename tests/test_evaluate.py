@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import box_scores, evaluate, pose_scores, scores
+from stages import box_scores, evaluate, pose_scores, precision_recall, scores
 from stages.answers import Answers
 from stages.box_figures import choose_box_threshold, measure_boxes
 from stages.evaluate import EvaluateSettings, all_classes, headline, measure, reliability, rounded, slices, with_slices
@@ -378,6 +378,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
                 "trained_on": {"data": "your data", "train": TRAIN_CLIPS},
                 "as_built": "tiny at 8 px, scratch",
                 "started_from": "scratch",
+                "fps": 30,
             }
             write_json(folder / "model.json", card)
         with new_folder(tmp_path / "predictions") as folder:
@@ -427,7 +428,7 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
     assert metrics["unseen"]["f1_macro"] == 0.3333
     assert metrics["gap"] == 0.6667
     assert (metrics["data"], metrics["architecture"]) == ("your data", "tiny at 8 px, scratch")
-    names = ["classes.csv", "confusion.csv", "json", "parts.csv", "reliability.csv", "seeds.csv", "slices.csv"]
+    names = "classes.csv confusion.csv json parts.csv pr.csv reliability.csv seeds.csv slices.csv".split()
     assert sorted(path.name for path in Path("metrics").iterdir()) == [f"m.{name}" for name in names]
     parts = pd.read_csv("metrics/m.parts.csv").set_index("part")
     assert parts.index.tolist() == ["val", "seen", "unseen"]
@@ -443,7 +444,7 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
                          ].to_numpy().tolist() == [[1, 2, 0.5, 1, 0.6667, True]]  # fmt: skip
     assert check_manifest(Path("answers")) == []
     assert sorted(path.name for path in Path("answers").iterdir()) == [
-        "answers.parquet", "chosen.json", "manifest.json", "seeds.csv", "sequences.parquet"
+        "answers.parquet", "card.json", "chosen.json", "curves.parquet", "manifest.json", "seeds.csv", "sequences.parquet"
     ]  # fmt: skip
     answers = pd.read_parquet("answers/answers.parquet")
     assert answers[["sample_id", "part", "actual", "predicted", "score"]].to_numpy().tolist() == [
@@ -454,6 +455,21 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
     assert sorted(sequences["sample_id"]) == ["seen:NA", "seen:d", "unseen:e", "unseen:f", "val:v", "val:w"]
     assert set(read_json(Path("answers/chosen.json"))) == {"temperature"}
     assert "m unseen: macro F1 0.333, n 2" in done.out
+
+
+def test_the_stage_writes_curves_and_what_the_model_is(stage: Callable[..., Any], predicted: Any) -> None:
+    assert stage(*predicted(lambda row: right(row) if row.sample_id != "f" else {"deer": 1.0, "fox": 0.0})).code == 0
+    pooled = pd.read_csv("metrics/m.pr.csv")
+    assert list(pooled.columns) == precision_recall.COLUMNS and set(pooled["label"]) == {precision_recall.ALL}
+    unseen = pooled[pooled["part"] == "unseen"].drop(columns=["part", "label"]).to_numpy().tolist()
+    assert unseen == [[1, 0, 0], [0.9, 0.5, 0.5], [0.1, 0.3333, 0.5], [0, 0.5, 1]]
+    every = pd.read_parquet("answers/curves.parquet")
+    fox = every.query("part == 'seen' and label == 'fox'").drop(columns=["part", "label"]).to_numpy().tolist()
+    assert fox == [[0.8, 1, 1], [0.1, 0.5, 1]]
+    assert read_json(Path("answers/card.json")) == {
+        "as_built": "tiny at 8 px, scratch", "classes": ["deer", "fox"], "started_from": "scratch",
+        "trained_on": {"data": "your data", "train": TRAIN_CLIPS},
+    }, "keys that no page shows are left out"  # fmt: skip
 
 
 def further_seeds(*tables: pd.DataFrame) -> None:
@@ -812,7 +828,7 @@ def test_the_stage_measures_poses_and_writes_what_the_graph_expects(stage: Calla
         },
         "data": "your data", "architecture": "tiny at 8 px, scratch",
     }  # fmt: skip
-    names = ["classes.csv", "confusion.csv", "json", "parts.csv", "reliability.csv", "seeds.csv", "slices.csv"]
+    names = "classes.csv confusion.csv json parts.csv pr.csv reliability.csv seeds.csv slices.csv".split()
     assert sorted(path.name for path in Path("metrics").iterdir()) == [f"m.{name}" for name in names]
     for name, columns in NO_ROWS.items():
         table = pd.read_csv(f"metrics/m.{name}.csv")
@@ -820,7 +836,10 @@ def test_the_stage_measures_poses_and_writes_what_the_graph_expects(stage: Calla
     assert len(pd.read_csv("metrics/m.classes.csv")) == 2 * 16
     assert check_manifest(Path("answers")) == []
     assert read_json(Path("answers/chosen.json")) == {}
-    assert sorted(path.name for path in Path("answers").iterdir()) == ["chosen.json", "manifest.json"]
+    assert sorted(path.name for path in Path("answers").iterdir()) == [
+        "card.json", "chosen.json", "curves.parquet", "manifest.json"
+    ]  # fmt: skip
+    assert pd.read_parquet("answers/curves.parquet").empty
     assert done.out == "m val: OKS mAP50 1.000, PCKh 1.000, n 1\nm test: OKS mAP50 0.663, PCKh 0.644, n 2\n"
     first = results()
     assert stage(*pose_model).code == 0

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from tests.graph_helpers import STAGES_OF
+from tests.graph_helpers import ALONE, STAGES_OF
 
 ROOT = Path(__file__).parent.parent
 PROFILES = ("smoke", "embedded", "paper")
@@ -69,7 +69,7 @@ def family_of(words: list[str]) -> str | None:
 
 
 def test_every_entry_has_its_stages(repo: Repo) -> None:
-    assert len(repo.index.stages) == 2 + sum(times * len(PARAMS[name]) for name, times in STAGES_OF.items())
+    assert len(repo.index.stages) == ALONE + sum(times * len(PARAMS[name]) for name, times in STAGES_OF.items())
 
 
 def test_every_stage_declares_the_code_that_it_imports(repo: Repo) -> None:
@@ -137,6 +137,14 @@ def test_models_are_compared_once_all_are_evaluated_and_before_the_page(repo: Re
         before = {stage.name for stage in networkx.descendants(graph, stages[f"compare@{dataset}"])}
         assert {f"evaluate@{key}" for key in models_of(dataset)} <= before
         assert f"compare@{dataset}" in {stage.name for stage in networkx.descendants(graph, stages[f"report@{dataset}"])}
+
+
+def test_the_index_is_of_every_data_set_and_after_all_their_pages(repo: Repo) -> None:
+    (index,) = (stage for stage in repo.index.stages if stage.name == "index")
+    folders = {dep.def_path for dep in index.deps if dep.def_path.startswith("reports/")}
+    assert folders == {f"reports/{name}" for name in PARAMS["datasets"]}, "list every data set of params.yaml in dvc.yaml"
+    before = {stage.name for stage in networkx.descendants(repo.index.graph, index)}
+    assert {f"report@{name}" for name in PARAMS["datasets"]} <= before
 
 
 def models_of(dataset: str) -> dict[str, Any]:

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from stages.clips import ClipsSettings, store
-from stages.pages.of_clips import VERDICTS, in_order, named, pairs_of_interest, start_and_size
+from stages.files import read_json, write_json
+from stages.pages.claims import FAILS, HOLDS, UNDECIDED, VERDICTS
+from stages.pages.of_clips import by_size, in_order, named, pairs_of_interest, start_and_size
 from stages.predictions import class_rows
 from stages.samples import SCORED, TEST5, check_tables, of_part, read_samples, read_version
 from tests import report_helpers
@@ -130,7 +132,7 @@ def cells(row: list[str]) -> list[str]:
 
 
 def test_models_stand_in_order_with_both_test_parts_and_the_documents_figures(page: Page) -> None:
-    rows = page.named("model")[0]
+    rows = page.under("One test part for all")
     of = [(KINETICS, "kinetics"), (SCRATCH, "scratch"), (STILL, "still")]
     assert [cells(row)[:5] for row in rows] == [[name, start, "scratch", "100", "12"] for name, start in of]
     assert [row[3] for row in rows] == ["100 27 clips"] * 3, "and how many clips the size stands for here"
@@ -147,10 +149,13 @@ def test_models_stand_in_order_with_both_test_parts_and_the_documents_figures(pa
 
 def test_claims_are_told_whatever_became_of_them(page: Page) -> None:
     known, turned, sure = page.table("claim")
-    assert known[0] == f"{KINETICS} is better than {SCRATCH} by mAP" and known[3] == VERDICTS[True, False]
-    assert known[4] == "+0.214 0.537 less 0.323"
-    assert sure[1] == "+0.667" and sure[3] == VERDICTS[True, True] and sure[4] == "–"
-    assert turned[0].endswith("by accuracy") and turned[1] == "-0.500" and turned[3] == VERDICTS[False, True]
+    assert known[0] == f"{KINETICS} is better than {SCRATCH} by mAP" and known[1] == f"undecided {VERDICTS[UNDECIDED, True]}"
+    assert known[4] == "12" and known[5] == "test: paired bootstrap of whole sequences, 40 draws"
+    assert known[6] == "+0.214 0.537 less 0.323"
+    assert sure[2] == "+0.667" and sure[1] == f"holds {VERDICTS[HOLDS, True]}" and sure[6] == "–"
+    assert (
+        turned[0].endswith("by accuracy") and turned[2] == "-0.500" and turned[1] == f"does not hold {VERDICTS[FAILS, False]}"
+    )
 
 
 def test_pairs_have_a_row_for_each_model_and_chance_is_named(page: Page) -> None:
@@ -164,7 +169,7 @@ def test_pairs_have_a_row_for_each_model_and_chance_is_named(page: Page) -> None
 
 
 def test_changes_have_map_and_choices(page: Page) -> None:
-    changes = next(rows for rows in page.named("model") if any("less" not in row and len(row) == 9 for row in rows))
+    changes = page.under("Each model less its reference")
     assert [(row[0].split()[0], row[1].split()[0]) for row in changes] == [
         (KINETICS, STILL), (KINETICS, SCRATCH), (SCRATCH, STILL)
     ]  # fmt: skip
@@ -173,8 +178,8 @@ def test_changes_have_map_and_choices(page: Page) -> None:
 
 
 def test_classes_have_their_ap_what_they_are_called_and_a_confusion_in_shares(page: Page) -> None:
-    ap = next(rows for rows in page.named("model") if len(rows[0]) == 4 and rows[2][1:] == ["0.250", "0.500", "0.250"])
-    assert ap[0][1:] == ["1.000"] * 3
+    ap = page.under("Average precision of each class")
+    assert ap[0][1:] == ["1.000"] * 3 and ap[2][1:] == ["0.250", "0.500", "0.250"]
     called = {row[0]: row[1:] for row in page.table("true class")}
     assert called["Running n 3"] == ["3 Running", "2 Walking 1 Running", "3 Walking"]
     confusions = page.named("true")
@@ -187,20 +192,21 @@ def test_classes_have_their_ap_what_they_are_called_and_a_confusion_in_shares(pa
 def test_strips_of_clips_that_one_model_alone_has_right(page: Page) -> None:
     assert f"{KINETICS} is right, {SCRATCH} wrong (3 of 12 clips)" in " ".join(page.text.split())
     assert f"{SCRATCH} is right, {KINETICS} wrong (0 of 12 clips)" in " ".join(page.text.split())
-    assert page.text.count(f"{SCRIPT}, called Walking: c20") == 1
-    films = page.text[page.text.index("Right and wrong") : page.text.index("Some clips of each class")]
+    films = page.text[page.text.index("Clips of the test part that one") : page.text.index("One test part for all")]
+    assert films.count(f"{SCRIPT}, called Walking: c20") == 1
     assert films.count(": c") + films.count(": <i>&q") == 3 + 3 + 3, "of no pair are more than three shown"
     strips = [link for link in page.links if link.startswith("pictures/")]
     assert strips and all((Path("page") / link).is_file() for link in strips)
-    with Image.open(Path("page") / strips[0]) as strip:
-        assert strip.height > 96 and strip.width == 8 * 128 + 7 * 2
+    (first, *_) = (link for link in strips if Image.open(Path("page") / link).width == 8 * 128 + 7 * 2)  # not the gallery's
+    with Image.open(Path("page") / first) as strip:
+        assert strip.height > 96
         middle = np.asarray(strip.convert("RGB"))[40, :, 0].astype(int)
     lefts = [int(np.argmax(middle[at : at + 128] > 150)) for at in range(0, 8 * 130, 130)]
     assert lefts == sorted(lefts) and lefts[-1] - lefts[0] > 40, "the square moves on from frame to frame"
 
 
 def test_nothing_of_the_users_is_taken_for_a_tag_and_nothing_is_fetched(page: Page) -> None:
-    assert not {"script", "i", "u"} & page.tags
+    assert not {"i", "u"} & page.tags and "alert(1)</script>" not in Path("page/index.html").read_text()
     assert not [link for link in page.links if "//" in link]
     assert "<u>Hare</u>: " in page.text and "<i>&q" in page.text
 
@@ -265,7 +271,30 @@ def test_the_three_classes_named_most_are_told() -> None:
     rows = [("run", "a", 1), ("run", "b", 3), ("run", "c", 1), ("run", "d", 2), ("sit", "sit", 4)]
     found = named(pd.DataFrame(rows, columns=["actual", "predicted", "n"]))
     assert [(answer["label"], answer["n"]) for answer in found["run"]] == [("b", 3), ("d", 2), ("a", 1)]
-    assert found["sit"] == [{"label": "sit", "n": 4}]
+    assert found["run"][0]["share"] == pytest.approx(3 / 7) and found["sit"] == [{"label": "sit", "n": 4, "share": 1.0}]
+
+
+def test_table_1_has_a_row_for_each_start_and_the_documents_figures_beside_its_own_models() -> None:
+    def model(value: float) -> dict[str, Any]:
+        return {"parts": {"test": {"map": value}}}
+
+    models = {
+        "action-own-10": model(0.1),
+        "action-kinetics-10": model(0.2),
+        "action-kinetics-100": model(0.3),
+        "action-x": model(1),
+    }
+    found = by_size(models, "action")
+    assert found["sizes"] == [10, 100]
+    assert [row["start"] for row in found["rows"]] == ["Pretrained on Kinetics-400", "own"]
+    theirs = [[(cell["ours"].get("map"), cell["theirs"]) for cell in row["cells"]] for row in found["rows"]]
+    assert theirs == [[(0.2, 0.45641), (0.3, 0.53707)], [(0.1, None), (None, None)]]
+
+
+def test_table_1_stands_on_the_page(page: Page) -> None:
+    rows = page.under("what a model starts from and how many clips")
+    assert [row[0] for row in rows] == ["From scratch", "Pretrained on Kinetics-400", "still"]
+    assert rows[1][1:] == ["1.000 1.000 to 1.000 n 12, trained on 27 clips", "0.53707"] and rows[2][2] == "–"
 
 
 def test_pairs_of_models_stand_once_and_those_of_claims_first() -> None:
@@ -274,3 +303,19 @@ def test_pairs_of_models_stand_once_and_those_of_claims_first() -> None:
     assert pairs_of_interest(claims, compared, "abcd") == [("a", "b"), ("c", "a"), ("d", "a")]
     compared.append({"model": "still-100", "reference": "d"})
     assert pairs_of_interest(claims[:1], compared, ["still-100", *"abd"]) == [("a", "b"), ("still-100", "d"), ("d", "a")]
+
+
+def test_an_older_comparison_has_claims_without_n_or_none_at_all(
+    project: Path, evaluated: Callable[..., None], compared: Callable[..., None], report: Callable[[], Page]
+) -> None:
+    for name, right in ((KINETICS, IDS), (SCRATCH, [])):
+        evaluated(name, right=right)
+    compared(references={"action": [SCRATCH]}, claims={"known": {"better": KINETICS, "than": SCRATCH}})
+    path = Path("metrics/comparison.json")
+    found = read_json(path)
+    claim = {key: value for key, value in found["claims"]["known"].items() if key not in ("part", "test", "n")}
+    write_json(path, found | {"claims": {"known": claim | {"change": 0.0, "low": -0.1, "high": -0.01}}})
+    (row,) = report().table("claim")
+    assert row[1].startswith("does not hold") and row[4] == "–" and row[5].startswith("test: paired bootstrap")
+    write_json(path, {key: value for key, value in found.items() if key != "claims"})
+    assert "What is claimed" not in report().headings

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageColor
 
 from stages.files import new_folder, read_json, write_json
-from stages.pages.of_photos import COLOURS, adding, by_species, chart_features, synthetic
+from stages.pages.charts import save
+from stages.pages.of_photos import COLOURS, adding, by_species, of_both, plane, slides, synthetic
 from stages.predictions import FEATURES, TABLE, class_rows
 from stages.samples import SCORED, check_tables, of_part, read_samples, read_version
 from tests import report_helpers
@@ -20,6 +21,7 @@ from tests import training_helpers as tiny
 from tests.report_helpers import SCRIPT, Page, evaluate, write_data, write_split
 
 DATASET, STANDING, VIT = "wood <em>", "walking_standing", "posture-vit"
+MODELS, CHANGES = "One test part for all", "Each model less its reference"  # captions
 IDS = [f"p{n:02}" for n in range(23)] + ["<i>&q"]
 LABELS = [SCRIPT, STANDING, STANDING, STANDING] * 6
 PARTS = ["train"] * 8 + ["val"] * 8 + ["test"] * 8
@@ -80,7 +82,7 @@ def test_models_stand_beside_the_documents_figures(evaluated: Callable[..., None
     evaluated(f"{VIT}-transfer", right=IDS)
     evaluated("posture-own <s>", right=[])
     page = report()
-    own, transfer = page.named("model")[0]
+    own, transfer = page.under(MODELS)
     assert own[0] == f"posture-own <s> tiny <s> answers {STANDING} for every picture" and own[-1] == "–"
     assert transfer[0] == "posture-vit-transfer tiny <s>"
     assert "1 of 2 models name one class for every picture" in page.text
@@ -96,7 +98,7 @@ def test_figures_of_the_document_are_shown_beside_its_own_models_alone(
     evaluated("own", right=IDS)
     page = report()
     assert "the document" not in page.text and "for every picture" not in page.text
-    assert page.named("model")[0][0][-1] == "8"
+    assert page.under(MODELS)[0][-1] == "8"
     assert "What changes what" not in page.text and "Pictures that nobody took" not in page.text
 
 
@@ -108,7 +110,8 @@ def test_comparisons_have_verdicts_and_recalls_before_and_after(
     evaluated(f"{VIT}-mixup", right=[*IDS[:20], "p21", "p22"])
     compared(references={VIT: [f"{VIT}-scratch", f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
     page = report()
-    figures, changes, recalls, how, costs = page.named("model")
+    figures, changes, costs = page.under(MODELS), page.under(CHANGES), page.under("Measured;")
+    recalls, how = page.under("Recall of each class"), page.under("How recall changes")
     assert [row[5].split(": ")[1] for row in figures] == ["undecided"] * 2 + ["undecided"]
     assert [row[:2] for row in changes] == [
         [f"{VIT}-mixup", f"{VIT}-scratch"],
@@ -129,17 +132,21 @@ def test_confusion_and_what_was_right_and_wrong(evaluated: Callable[..., None], 
     evaluated("own", right=IDS[:20])
     page = report()
     assert page.table("true") == [[SCRIPT, "2", "1", "1"], [STANDING, "6", "", "6"]]
-    assert "What own got wrong in the test part" in page.text
+    assert "What own gets right and wrong" in page.headings
     assert page.text.count(f"{SCRIPT}, called {STANDING} (0.60)") == page.text.count(", called ") == 1
     assert f"{SCRIPT} (1.00)" in page.text and f"{STANDING} (1.00)" in page.text
+    assert (
+        any(alt.startswith("Recall of each class") for alt in page.alts) and "Reliability of own in the test part" in page.alts
+    )
 
 
 def test_a_page_without_any_model_shows_the_data(report: Callable[[], Page], project: Path) -> None:
     page = report()
     assert "No model has been evaluated yet" in page.text
     assert "26 pictures in, 24 kept, 2 rejected. Source: Ours." in " ".join(page.text.split())
-    counts, _ = page.named("class"), page.table("part")
-    assert counts == [[[SCRIPT, "0", "6", "0", "6"], [STANDING, "6", "6", "6", "18"], ["all", "6", "12", "6", "24"]]]
+    assert page.named("class") == [
+        [[SCRIPT, "0", "6", "0", "6"], [STANDING, "6", "6", "6", "18"], ["all", "6", "12", "6", "24"]]
+    ]
     assert page.table("reason") == [
         ["no action", "picture", "1"],
         ["file missing", "picture", "1"],
@@ -158,7 +165,7 @@ def test_hostile_names_are_text_and_links_are_files(
     evaluated("<i>a-b", right=[])
     compared(references={"<i>a": ["<i>a"]})
     page = report()
-    assert not page.tags & {"script", "i", "b", "u", "s", "em"}
+    assert not page.tags & {"i", "u", "s", "em"} and "alert(1)</script>" not in Path("page/index.html").read_text()
     for text in ("wood <em>", "<i>a-b", "tiny <s>", SCRIPT, "<u>goat</u>", "<u>CC0</u>"):
         assert text in page.text, text
     assert page.links and all((Path("page") / link).is_file() for link in page.links)
@@ -177,6 +184,40 @@ def test_counts_of_what_came_in_stand_beside_what_was_kept() -> None:
         "all": [(2, 3), (1, 2), (3, 5)],
     }
     assert by_species(pictures, {})["rows"][-1]["cells"] == [{"in": None, "kept": n} for n in (2, 1, 3)]
+
+
+# Beside the document -------------------------------------------------------------------------------------------------
+
+
+def test_the_closing_table_and_the_slides_have_ours_beside_the_documents(
+    evaluated: Callable[..., None], compared: Callable[..., None], report: Callable[[], Page]
+) -> None:
+    for name, right in (("scratch", []), ("transfer", IDS), ("mixup", IDS[:20])):
+        evaluated(f"{VIT}-{name}", right=right)
+    compared(references={VIT: [f"{VIT}-scratch", f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
+    page = report()
+    vit, resnet = page.under("The document's closing table")
+    assert vit[0::2][:3] == ["ViT", "0.7011", "0.9264"] and resnet[0::2] == ["ResNet50", "0.7011", "0.8620", "0.8909", "0.8727"]
+    assert vit[1] == "– n –" and vit[3].startswith("1.000 1.000 to 1.000 n 8") and vit[7] == "– n –"
+    rows = {row[1]: row[2:] for row in page.under("Manifold mixup: here")}
+    assert rows["accuracy"][0] == "8" and rows["accuracy"][2].startswith("-0.125 undecided")
+    assert rows["accuracy"][3:] == [f"{VIT}-transfer", "0.9449", "+0.0185"]
+    assert rows[f"recall: {STANDING}"][4:] == ["0.9700", "+0.0000"] and rows[f"recall: {SCRIPT}"][4:] == ["–", "–"]
+    scratch = page.under("Baseline: trained from scratch")
+    assert scratch[0][4:] == ["–", "–", "0.6942", "–"] and len(scratch) == 3
+    choice = page.under("Which model to take")
+    assert [row[0] for row in choice] == ["best (by validation)", "quickest to answer", "quickest to train", "smallest"]
+    assert choice[0][1] == f"{VIT}-mixup" and choice[3][1] == f"{VIT}-transfer and 2 more, just as good in this"
+
+
+def test_nothing_stands_beside_models_that_are_not_the_documents() -> None:
+    assert slides({"own": {}}, {"own": {}}, []) == {}
+
+
+def test_both_remedies_stand_against_one_of_them() -> None:
+    pairs = [("d-mixup-synthetic", name) for name in ("d-mixup", "d-scratch", "d-synthetic")] + [("d-mixup", "d-synthetic")]
+    rows = [{"model": model, "reference": reference} for model, reference in pairs]
+    assert [row["reference"] for row in of_both(rows)] == ["d-mixup", "d-synthetic"]
 
 
 # Seeds ---------------------------------------------------------------------------------------------------------------
@@ -198,12 +239,12 @@ def test_several_trainings_have_their_mean_and_standard_deviation(
     table.loc[of_models, ["seeds", "change_mean", "change_sd"]] = ["3", "0.2", "0.05"]
     table.to_csv("metrics/comparison.csv", index=False)
     page = report()
-    figures, changes, *_ = page.named("model")
+    figures, changes = page.under(MODELS), page.under(CHANGES)
     over_seeds = [[cell.partition(" 3 seeds: ")[2] for cell in row[2:5]] for row in figures]
     assert over_seeds == [["0.700 ± 0.020", "0.600 ± 0.020", "0.500 ± 0.020"]] * 2
     assert [cell.partition(" 3 seeds: ")[2] for cell in changes[0][2:5]] == ["+0.200 ± 0.050"] * 3
     assert "one seed" not in page.text and "another seed" not in page.text
-    assert page.text.count("seeds: ") == 9  # recalls have none
+    assert page.text.count("seeds: ") == 9 + 1  # of recalls none; of accuracy beside the document too
 
 
 # A remedy against its counterpart -------------------------------------------------------------------------------------
@@ -239,11 +280,10 @@ def test_rare_classes_have_their_recall_before_and_after_the_made_pictures(
     evaluated(f"{VIT}-synthetic", right=IDS)
     compared(references={VIT: [f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
     page = report()
-    (row,) = (row for table in page.named("class") for row in table if f"less {VIT}-transfer" in row[1])
+    (row,) = page.under("What they did to rare classes")
     assert row[:5] == [SCRIPT, f"{VIT}-synthetic less {VIT}-transfer", "2", "0.500", "1.000"]
     assert row[5].startswith("+0.500 undecided: +0.000 to +1.000")
     assert row[6:] == ["1", "0", "1.0000", "2", "4"]
-    assert "What the made pictures did to rare classes" in page.text
     assert "Of 1 changes, better: 0; worse: 0" in page.text
 
 
@@ -274,7 +314,10 @@ def test_mixups_features_stand_beside_those_without(
         featured(f"{VIT}-{name}")
     compared(references={VIT: [f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
     page = report()
-    assert [link for link in page.links if link.endswith(".svg")] == ["features-0.svg", "features-1.svg"]
+    assert list(dict.fromkeys(link for link in page.links if link.startswith("features"))) == [
+        "features-0.svg",
+        "features-1.svg",
+    ]
     text = " ".join(page.text.split())
     assert f"{VIT}-mixup, with mixup, and {VIT}-transfer, without" in text
     about = (
@@ -293,11 +336,11 @@ def test_mixups_features_stand_beside_those_without(
 def test_a_chart_of_features_has_each_test_picture_by_its_class_and_the_regions_the_right_way_up(tmp_path: Path) -> None:
     found = {"classes": ["a", "b"], "explained": [0.5, 0.25], "extent": [0, 4, -2, 2], "regions": [[0] * 9] * 3 + [[1] * 9]}
     points = pd.DataFrame({"label": ["a", "b", "b"], "x": [1, 2, 3], "y": [-1, 0, 1]})
-    chart_features(found, points, "t", tmp_path / "c.svg")
+    save(plane(found, points, "t"), tmp_path / "c.svg")
     svg = (tmp_path / "c.svg").read_text()
     drawn = {colour: svg.count(f'style="fill: {colour.lower()}; stroke: #222222') for colour in COLOURS[:3]}
     assert drawn == {COLOURS[0]: 1 + 1, COLOURS[1]: 2 + 1, COLOURS[2]: 0}  # and one in the legend
-    chart_features(found, points, "t", tmp_path / "c.png")
+    plane(found, points, "t").savefig(tmp_path / "c.png", bbox_inches="tight")
     with Image.open(tmp_path / "c.png") as image:
         middle = np.asarray(image.convert("RGB"))[:, image.width // 3].astype(int)  # a column of pixels, from above
 
@@ -316,7 +359,7 @@ def test_a_model_without_features_has_no_figure(
         evaluated(f"{VIT}-{name}", right=IDS)
     featured(f"{VIT}-mixup")
     compared(references={VIT: [f"{VIT}-transfer"]}, document=[f"{VIT}-transfer"])
-    assert "manifold mixup" not in report().text and not list(Path("page").glob("*.svg"))
+    assert "What manifold mixup makes of the features" not in report().headings and not list(Path("page").glob("features*"))
 
 
 # Pictures that nobody took -------------------------------------------------------------------------------------------
@@ -342,7 +385,7 @@ def test_synthetic_pictures_have_their_montage_and_counts(project: Path, report:
     made(project / "shows")
     page = report()
     assert "Made by renderer: <b>m</b>. They are in train alone." in page.text
-    assert page.named("class")[0] == [[SCRIPT, "2", "5", "1", "4", "6"], [STANDING, "6", "0", "0", "0", "6"]]
+    assert page.under("Train before and after") == [[SCRIPT, "2", "5", "1", "4", "6"], [STANDING, "6", "0", "0", "0", "6"]]
     assert "pictures/montage.jpg" in page.links and "pictures/refused.jpg" not in page.links
     with Image.open("page/pictures/montage.jpg") as picture:
         assert picture.width == 1200

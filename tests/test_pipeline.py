@@ -14,75 +14,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from stages.evaluate import CLIP_HEADLINES, HEADLINES, PLAIN_HEADLINES, POSE_HEADLINES
 from stages.networks.heatmap.stored import Stored
 from stages.samples import EMPTY, SEEN, TEST, TEST5, TRAIN, UNSEEN, VAL, read_samples
 from stages.shards import INDEX
 from stages.stored_clips import StoredClips
-from tests.graph_helpers import STAGES_OF
+from tests.pipeline_helpers import call, params_of, ran
 
-ROOT = Path(__file__).parent.parent
 KEY = "camera_trap-alexnet-location"
 YOLO = "camera_trap-yolov5n-location"
 POSE, ACTIVITY = "activity-pose", "activity-rgb-heatmap"
 FINDS_BOXES = ("yolo", "efficientdet", "crop")  # families
 
 pytestmark = pytest.mark.slow
-
-
-def call(folder: Path, *words: str, ok: bool = True) -> str:
-    """Run a command as a user would, in `folder`; returns what it printed."""
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(folder),
-        "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
-    }  # fmt: skip
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    printed = done.stdout + done.stderr
-    assert (done.returncode == 0) == ok, printed[-3000:]
-    return printed
-
-
-def started(printed: str) -> list[str]:
-    return re.findall(r"Running stage '([^']+)'", printed)
-
-
-def ran(printed: str) -> list[str]:
-    """The stages that ran, but for the two that look whether anything changed."""
-    return [name for name in started(printed) if name not in ("check", "look/dvc.yaml:look")]
-
-
-def make_clone(folder: Path) -> Path:
-    """The working tree's files in a repository of its own, switched to the smoke profile, without any result."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in listed.stdout.splitlines():
-        if not name.startswith(("metrics/", "tests/")) and not name.endswith("dvc.lock") and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    params = folder / "params.yaml"
-    params.write_text(params.read_text().replace("\nprofile: embedded\n", "\nprofile: smoke\n"))
-    for words in (["git", "init", "-q"], ["git", "add", "-A"], ["git", "commit", "-qm", "clone"]):
-        call(folder, *words)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_clone(tmp_path_factory.mktemp("clone"))
-    names = started(call(folder, "dvc", "repro"))
-    expected = 2 + sum(times * len(params_of(folder)[kind]) for kind, times in STAGES_OF.items())
-    assert len(set(names)) == len(names) == expected
-    call(folder, "git", "add", "-A")
-    call(folder, "git", "commit", "-qm", "results")
-    return folder
-
-
-def params_of(folder: Path) -> dict[str, Any]:
-    return yaml.safe_load((folder / "params.yaml").read_text())
 
 
 def at(folder: Path, key: str, name: str) -> Path:
@@ -359,6 +304,7 @@ def test_scoring_code_retrains_nothing_and_a_family_its_own_models_alone(clone: 
         "stages/compare.py": compared,
         "stages/box_scores.py": evaluated,
         "stages/pose_scores.py": evaluated,
+        "stages/precision_recall.py": evaluated,
         "stages/answers.py": evaluated,
         "stages/report.py": reports,
         "stages/pages": reports,

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from stages.precision_recall import ALL, MOST_POINTS
 from stages.samples import SCORED, TEST, UNSEEN
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +60,28 @@ def test_a_plot_of_each_model_shows_the_last_part_that_it_has(plots: dict[str, A
         rows = left(confusion["data"]["values"], confusion["spec"]["transform"])
         assert set(rows["part"]) == {part} and set(rows["level"]) == {"picture"}, key
         assert not rows[["actual", "predicted"]].duplicated().any()
+        curve = plots[f"metrics/{dataset}/{key}.pr.csv"]
+        rows = left(curve["data"]["values"], curve["transform"])
+        assert set(rows["part"]) == {part} and set(rows["label"]) == {ALL} and len(rows) <= MOST_POINTS, key
+        assert pd.to_numeric(rows["recall"]).is_monotonic_increasing and rows["score"].astype(float).is_monotonic_decreasing
+        reliability = plots[f"metrics/{dataset}/{key}.reliability.csv"]
+        diagonal, drawn = reliability["layer"]
+        assert diagonal["data"]["values"] == [{"from": 0, "to": 1}]
+        rows = left(reliability["data"]["values"], drawn["transform"])
+        assert set(rows["part"]) == {part} and set(rows["scores"]) == set(drawn["encoding"]["strokeDash"]["scale"]["domain"]), (
+            key
+        )
+
+
+@pytest.mark.parametrize("kind", ["pr", "reliability"])
+def test_what_the_templates_draw_is_in_the_tables(plots: dict[str, Any], kind: str) -> None:
+    """A field that no row has would draw nothing, in silence."""
+    plot = plots[f"metrics/posture/posture-vit-transfer.{kind}.csv"]
+    encodings = plot["layer"][1]["encoding"] if kind == "reliability" else plot["encoding"]
+    fields = {channel: about["field"] for channel, about in encodings.items() if isinstance(about, dict) and "field" in about}
+    assert set(fields.values()) <= {*plot["data"]["values"][0]}
+    axes = {"pr": ("recall", "precision"), "reliability": ("confidence", "accuracy")}[kind]
+    assert (fields["x"], fields["y"], fields["color"]) == (*axes, "rev")
 
 
 @pytest.mark.parametrize("key", MODELS)
@@ -65,3 +89,30 @@ def test_every_model_has_a_curve_and_no_template_is_left_open(plots: dict[str, A
     of_model = {name: plot for name, plot in plots.items() if Path(name).name.startswith(f"{key}.")}
     assert len(of_model[f"metrics/{MODELS[key]['dataset']}/{key}.curve.csv"]["data"]["values"]) > 1
     assert not [name for name, plot in of_model.items() if "<DVC_METRIC" in json.dumps(plot)]
+
+
+def test_plots_diff_shows_two_experiments_side_by_side(tmp_path: Path) -> None:
+    one, other = (ROOT / f"metrics/camera_trap/camera_trap-{name}" for name in ("yolov5m-class", "yolov5x-location"))
+    (tmp_path / "metrics/camera_trap").mkdir(parents=True)
+    shutil.copytree(ROOT / ".dvc/plots", tmp_path / ".dvc/plots")
+    for name in (".dvc/config", "dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    kinds = ("curve", "classes", "confusion", "pr", "reliability")
+    files = [f"metrics/camera_trap/{one.name}.{kind}.csv" for kind in kinds]
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]
+    subprocess.run([*git, "init", "-q"], cwd=tmp_path, check=True)
+    for of in (one, other):
+        for kind, file in zip(kinds, files, strict=True):
+            shutil.copy(of.with_name(f"{of.name}.{kind}.csv"), tmp_path / file)
+        for words in (["add", "-A"], ["commit", "-qm", of.name]):
+            subprocess.run([*git, *words], cwd=tmp_path, check=True)
+    words = [sys.executable, "-m", "dvc", "plots", "diff", "HEAD~1", "HEAD", "--json", "-o", "drawn", "--targets", *files]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)["data"]
+    assert {*found} == {*files}
+    for kind, file in zip(kinds, files, strict=True):
+        values = pd.DataFrame(found[file][0]["content"]["data"]["values"])
+        for of, rev in ((one, "HEAD~1"), (other, "HEAD")):
+            expected = pd.read_csv(of.with_name(f"{of.name}.{kind}.csv"), dtype=str, keep_default_na=False)
+            assert values.loc[values["rev"] == rev, expected.columns].to_numpy().tolist() == expected.to_numpy().tolist(), file
+        assert "<DVC_METRIC" not in json.dumps(found[file])

@@ -1,141 +1,194 @@
-"""What the page of a data set with locations shows, by of_cameras.html: seen against unseen locations, and what to take."""
+"""What the page of a data set with locations shows, by of_cameras.html: how well it goes where no model was trained, and which
+model to take."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-import matplotlib
-import numpy as np
 import pandas as pd
-from PIL import Image
 
-from stages import scores
-from stages.files import seed_from
-from stages.pages.charts import save
-from stages.pages.gallery import Gallery
-from stages.pages.page import labels_of
+from stages.pages import andi, charts
+from stages.pages.best_camera import WHERE, by_label, of_best, rows_of
+from stages.pages.claims import claims_of
+from stages.pages.gallery import JUDGED, Gallery
+from stages.pages.page import comparisons, distributions_of, labels_of
 from stages.pages.study import Study
-from stages.pictures import decode, resize
-from stages.samples import BOX_COLUMNS, SEEN, UNSEEN, VAL, Samples
+from stages.samples import SEEN, UNSEEN, VAL
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-
-THUMBNAIL_PX = 240
-DRAWS = 1000  # bootstrap resamples of a comparison
-PER_CLASS, MISTAKES = 2, 12  # pictures shown for each class; mistakes shown of the best model
+# Which model to take ---------------------------------------------------------------------------------------------------
 
 
-def choices(models: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Which model is best at unseen locations, quickest to answer, quickest to train, smallest: a row for each question."""
-    # A model that stands behind another was measured without it: it can be the best, not the quickest or smallest.
-    measured = {name: found for name, found in models.items() if UNSEEN in found["parts"] and found["cost"]}
-    alone = {name: found for name, found in measured.items() if "behind" not in found["cost"]}
-    questions: list[tuple[str, Callable[[dict[str, Any]], float]]] = [
-        ("best at unseen locations (macro F1)", lambda found: -found["parts"][UNSEEN]["f1_macro"]),
-        ("quickest to answer (ms a picture)", lambda found: found["cost"]["ms_an_image"]),
-        ("quickest to train (s)", lambda found: found["cost"]["train_seconds"]),
-        ("smallest (MB)", lambda found: found["cost"]["megabytes"]),
-    ]
-    best = {}
-    for question, value in questions:
-        entrants = measured if question == questions[0][0] else alone
-        if entrants:
-            best[question] = min(entrants, key=lambda name: (value(entrants[name]), name))
-    return [{"question": question, "model": name, **measured[name]} for question, name in best.items()]
+def judged_part(models: dict[str, dict[str, Any]]) -> str | None:
+    """The part that models are judged by: the first of unseen, test, seen and val that any has figures of."""
+    return next((part for part in JUDGED if any(part in found["parts"] for found in models.values())), None)
 
 
-def against_classifiers(models: dict[str, dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Each model of boxes against the classifier of its version that validation finds best, on the same unseen pictures.
+def elsewhere_of(study: Study) -> frozenset[str]:
+    """The versions of the split whose val has other locations than train."""
+    return frozenset(version for version, split in study.splits.items() if not split["leaks"]["locations"].get(VAL, [VAL]))
 
-    Paired: whole sequences are drawn for both at once. A row for each: model, reference, difference of macro F1, low, high.
+
+def away_of(models: dict[str, dict[str, Any]], elsewhere: frozenset[str]) -> dict[str, dict[str, Any]]:
+    """The models of those versions."""
+    return {name: found for name, found in models.items() if name.rpartition("-")[2] in elsewhere}
+
+
+def best_of(models: dict[str, dict[str, Any]], elsewhere: frozenset[str] = frozenset()) -> str | None:
+    """The model of highest macro F1 on its val, the first of equals; of those that have the judged part.
+
+    Where unseen locations judge, those whose val has other locations than train (versions `elsewhere`) go first: a val at
+    train's own cameras chooses what remembers backgrounds.
     """
-    unseen = {}
-    for name, found in models.items():
-        if UNSEEN in found["parts"]:
-            answers = pd.read_parquet(folder / name / "answers.parquet")
-            unseen[name] = answers[answers["part"] == UNSEEN]
-    classifiers = {name for name in unseen if "box_threshold" not in models[name]["chosen"]}
+    part = judged_part(models)
+    able = {name: found for name, found in models.items() if {VAL, part} <= set(found["parts"])}
+    return first_of((part == UNSEEN and away_of(able, elsewhere)) or able, VAL)
+
+
+def majority_f1(counts: dict[str, int]) -> float | None:
+    """Macro F1 of always naming the commonest class, over the classes that occur. `counts` are pictures by class."""
+    counts = {label: n for label, n in counts.items() if n}
+    share = max(counts.values(), default=0) / max(1, sum(counts.values()))
+    return 2 * share / (1 + share) / len(counts) if counts else None
+
+
+def first_of(models: dict[str, dict[str, Any]], part: str) -> str | None:
+    """The model of highest macro F1 in a part, the first of equals."""
+    judged = {name: found["parts"][part]["f1_macro"] for name, found in models.items() if part in found["parts"]}
+    return max(sorted(judged), key=lambda name: judged[name], default=None)
+
+
+def choices(models: dict[str, dict[str, Any]], elsewhere: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+    """Which model is best by validation, quickest, smallest: a row for each question, the first of equals.
+
+    Of each: question, model, part, n, value, low, high (macro F1 there), what it costs (None where that was not measured), and
+    the document's choice. `elsewhere` are versions whose val has other locations than train.
+    """
+    part, best = judged_part(models), best_of(models, elsewhere)
+    if part is None:
+        return []
+    entrants = {name: found for name, found in models.items() if part in found["parts"]}
+    # A model that stands behind another was measured without it: it can be the best, not the quickest or smallest.
+    alone = {name: found["cost"] for name, found in entrants.items() if found["cost"] and "behind" not in found["cost"]}
+    classifiers = {name: cost for name, cost in alone.items() if "box_threshold" not in models[name]["chosen"]}
+    away = part == UNSEEN and any(VAL in found["parts"] for found in away_of(entrants, elsewhere).values())
+
+    def least(of: dict[str, dict[str, Any]], cost: str) -> str | None:
+        return min(of, key=lambda name: (of[name][cost], name), default=None)
+
+    questions: list[tuple[str, str | None, str | None]] = [
+        ("best, by macro F1 in a val of other locations than train's" if away else "best, by macro F1 in val", best, andi.BEST),
+        ("highest macro F1 in its val, if that has train's locations too", best_of(models) if away else None, None),
+        ("quickest to answer", least(alone, "ms_an_image"), None),
+        ("quickest classifier", least(classifiers, "ms_an_image"), andi.QUICKEST_CLASSIFIER),
+        ("quickest to train", least(alone, "train_seconds"), None),
+        ("most portable: smallest file", least(alone, "megabytes"), andi.MOST_PORTABLE),
+    ]
+    if part != VAL:
+        questions.insert(
+            2,
+            (
+                f"highest {WHERE[part]}: no choice, since it is told by the very pictures that judge",
+                first_of(entrants, part),
+                None,
+            ),
+        )
     rows = []
-    for name in sorted(set(unseen) - classifiers):
-        version = name.rpartition("-")[2].replace("608", "class")
-        rivals = sorted(rival for rival in classifiers if rival.endswith(f"-{version}"))
-        if rivals:
-            best = max(rivals, key=lambda rival: models[rival]["parts"][VAL]["f1_macro"])
-            difference, low, high = scores.paired_difference(unseen[name], unseen[best], DRAWS, seed_from(name, best))
-            rows.append({"model": name, "reference": best, "difference": difference, "low": low, "high": high})
+    for question, name, document in questions:
+        if name:
+            found, cost = models[name]["parts"][part], models[name]["cost"]
+            row = {"question": question, "model": name, "part": part, "n": int(found["n"]), "value": found["f1_macro"]}
+            row |= {side: found.get(f"f1_macro_{side}") for side in ("low", "high")}
+            row |= {key: cost.get(key) for key in ("ms_an_image", "train_seconds", "megabytes", "parameters")}
+            rows.append(row | {"document": document})
     return rows
 
 
-def thumbnail(samples: Samples, sample_id: str, out: Path) -> str:
-    """Write a picture with its true boxes, small; returns the file's name. Named by its hash: ids may hold anything."""
-    row = samples.pictures.set_index("sample_id").loc[sample_id]
-    rgb, (width, _) = decode((samples.root / row["path"]).read_bytes(), THUMBNAIL_PX)
-    rgb = resize(rgb, THUMBNAIL_PX, max(1, round(rgb.shape[0] * THUMBNAIL_PX / rgb.shape[1])))
-    boxes = samples.boxes.loc[samples.boxes["sample_id"] == sample_id, BOX_COLUMNS].to_numpy() * (THUMBNAIL_PX / width)
-    for x_min, y_min, x_max, y_max in boxes.round().astype(int).tolist():
-        cv2.rectangle(rgb, (x_min, y_min), (x_max, y_max), (255, 200, 0), 1)
-    name = f"{row['sha256'][:20]}.jpg"
-    Image.fromarray(rgb).save(out / name, quality=85)
-    return name
+def headline(study: Study) -> dict[str, Any] | None:
+    """What the index and the slide say: figure, part, n, baseline, best, and models (value, low, high, the document's)."""
+    models, part, best = study.models, judged_part(study.models), best_of(study.models, elsewhere_of(study))
+    if part is None:
+        return None
+    shown = {name: found["parts"][part] for name, found in models.items() if part in found["parts"]}
+    first, theirs = best or next(iter(shown)), andi.figures(study.dataset, part)
+    return {
+        "figure": f"macro F1 {WHERE[part]}",
+        "part": part,
+        "n": int(shown[first]["n"]),
+        "baseline": majority_f1(by_label(rows_of(study, first, "classes", part), "n")),
+        "best": best,
+        "models": [
+            {"model": name, "value": row["f1_macro"], "low": row.get("f1_macro_low"), "high": row.get("f1_macro_high")}
+            | {"document": theirs.get((name, "f1_macro"))}
+            for name, row in shown.items()
+        ],
+    }
 
 
-def some_of_each_class(samples: Samples, seed: int, out: Path) -> list[dict[str, str]]:
-    """A few pictures of each class, chosen by seed, their boxes drawn."""
-    pictures = samples.pictures.assign(turn=[seed_from(seed, sample_id) for sample_id in samples.pictures["sample_id"]])
-    chosen = pictures.sort_values(["label", "turn"]).groupby("label").head(PER_CLASS)
-    return [
-        {"file": thumbnail(samples, row.sample_id, out), "text": f"{row.label}, location {row.location}"}
-        for row in chosen.itertuples()
-    ]
+# Figures of all models, and of the data --------------------------------------------------------------------------------
 
 
-def mistakes(samples: Samples, answers: pd.DataFrame, out: Path) -> list[dict[str, str]]:
-    """The pictures that a model got wrong with most confidence."""
-    wrong = answers[answers["actual"] != answers["predicted"]].sort_values("score", ascending=False).head(MISTAKES)
-    return [
-        {"file": thumbnail(samples, row.sample_id, out), "text": f"{row.actual}, called {row.predicted} ({row.score:.2f})"}
-        for row in wrong.itertuples()
-    ]
+def gap_chart(study: Study, out: Path) -> list[str]:
+    """Macro F1 of every model at seen and at unseen locations, or in what part there is, with intervals; which were drawn."""
+    models, own = study.models, judged_part(study.models)
+    parts = [part for part in (SEEN, UNSEEN) if any(part in found["parts"] for found in models.values())] or [own or VAL]
+    nan, series = float("nan"), {}
+    for part in parts:
+        rows = {model: found["parts"][part] for model, found in models.items() if part in found["parts"]}
+        series[WHERE[part]] = {
+            model: (row["f1_macro"], row.get("f1_macro_low", nan), row.get("f1_macro_high", nan)) for model, row in rows.items()
+        }
+    title = f"Macro F1 {' and '.join(series)} ({study.label})"
+    return parts if charts.intervals(series, "macro F1, 95 % interval", title, out / "gap.svg") else []
 
 
-def chart(models: dict[str, dict[str, Any]], out: Path) -> None:
-    """Macro F1 of every model on seen and unseen locations, with intervals, as an SVG."""
-    shown = [name for name, found in models.items() if SEEN in found["parts"] or UNSEEN in found["parts"]]
-    figure, axes = plt.subplots(figsize=(8, 0.7 + 0.4 * len(shown)))
-    for offset, part, colour in ((-0.15, SEEN, "#2a6f97"), (0.15, UNSEEN, "#d1603d")):
-        rows = [(place, models[name]["parts"][part]) for place, name in enumerate(shown) if part in models[name]["parts"]]
-        middle = np.array([found["f1_macro"] for _, found in rows])
-        error = np.abs(np.array([[f["f1_macro_low"], f["f1_macro_high"]] for _, f in rows]).T - middle) if rows else None
-        axes.errorbar(middle, [place + offset for place, _ in rows], xerr=error, fmt="o", color=colour, label=part, capsize=3)
-    axes.set(xlim=(0, 1), xlabel="macro F1, 95 % interval", yticks=range(len(shown)), yticklabels=shown)
-    axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right", frameon=False)
-    save(figure, out)
+def locations_of(study: Study, out: Path) -> list[dict[str, str]]:
+    """The share of each location in each part of each version of the split, as charts."""
+    made: list[dict[str, str]] = []
+    at = study.samples.pictures[["sample_id", "location"]]
+    for version in study.splits:
+        lists = pd.read_csv(study.lists / version / "parts.csv", dtype=str, keep_default_na=False)
+        both = lists.merge(at, on="sample_id")
+        counts = pd.crosstab(both["part"], both["location"].fillna("unknown"))
+        file = f"locations-{len(made)}.svg"
+        if charts.distribution(counts, f"{version}, locations ({study.label})", out / file):
+            made.append({"file": file, "text": f"{version}: share of each location in each part"})
+    return made
+
+
+def absent_of(models: dict[str, dict[str, Any]]) -> dict[tuple[str, str], list[str]]:
+    """Which models miss the same classes in the same part: {(part, classes): models}."""
+    absent: dict[tuple[str, str], list[str]] = {}
+    for name, found in models.items():
+        for part, labels in found["absent"].items():
+            absent.setdefault((part, labels), []).append(name)
+    return absent
+
+
+def claimed(study: Study) -> list[dict[str, Any]]:
+    """The claims, each with the document's figures of the very part that it was checked in."""
+    theirs = {part: claims_of(study, andi.figures(study.dataset, part)) for part in (UNSEEN, SEEN, VAL)}
+    return [theirs.get(row["part"], rows)[place] for rows in [claims_of(study, {})] for place, row in enumerate(rows)]
 
 
 def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
     """What of_cameras.html shows; charts and pictures are written into the folder `out`."""
-    models = study.models
-    judged = {name: found["parts"][UNSEEN]["f1_macro"] for name, found in models.items() if UNSEEN in found["parts"]}
-    best = max(judged, key=lambda name: judged[name], default=None)
-    absent: dict[tuple[str, str], list[str]] = {}  # which models miss the same classes in the same part
-    for name, found in models.items():
-        for part, labels in found["absent"].items():
-            absent.setdefault((part, labels), []).append(name)
-    chart(models, out / "chart.svg")
-    wrong = []
-    if best:
-        answers = study.answers_of(best)
-        wrong = mistakes(study.samples, answers[answers["part"] == UNSEEN], out / "pictures")
+    models, part, elsewhere = study.models, judged_part(study.models), elsewhere_of(study)
+    best = best_of(models, elsewhere)
+    compared = {part: comparisons(study.metrics, part)["comparisons"] for part in (SEEN, UNSEEN)}
     return {
-        "choices": choices(models),
-        "rivals": against_classifiers(models, study.answers),
+        "head": headline(study),
+        "where": WHERE,
         "best": best,
-        "mistakes": wrong,
-        "absent": absent,
-        "gallery": some_of_each_class(study.samples, 0, out / "pictures"),
+        "own": of_best(study, best, part, gallery, out) if best and part else {},
+        "choices": choices(models, elsewhere),
+        "away": bool(best) and best in away_of(models, elsewhere),
+        "networks": andi.networks(models, study.dataset),
+        "versions": andi.version_tables(models, study.dataset),
+        "tests": andi.test_tables(models, study.dataset),
+        "claims": claimed(study),
+        "comparisons": {part: rows for part, rows in compared.items() if rows},
+        "gap": gap_chart(study, out),
+        "absent": absent_of(models),
+        "cap": gallery.cap,
         "labels": labels_of(study),
+        "distributions": [*distributions_of(study, out), *locations_of(study, out)],
     }

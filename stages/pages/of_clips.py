@@ -9,47 +9,38 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 
 from stages.files import read_json, sha256_bytes
 from stages.film import film_strip
-from stages.pages.charts import plain, save
+from stages.pages import documents
+from stages.pages.charts import bars, intervals
+from stages.pages.claims import claims_of
 from stages.pages.gallery import Gallery
-from stages.pages.of_photos import comparisons
-from stages.pages.page import confusion_rows, in_turn, labels_of, of_test
+from stages.pages.page import (
+    best_of,
+    charts_of,
+    choices,
+    comparisons,
+    confusion_rows,
+    distributions_of,
+    headline_of,
+    in_turn,
+    labels_of,
+    of_test,
+    weakest,
+)
 from stages.pages.study import EMBEDDED, Study
 from stages.pictures import jpeg
-from stages.samples import TEST
-from stages.scores import ALL_PAIRS, BETTER
+from stages.samples import TEST, TRAIN, VAL
+from stages.scores import ALL_PAIRS, BETTER, MAP
 from stages.shards import INDEX, MADE
 from stages.stored_clips import StoredClips
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 FRAMES, FILM_PX = 8, 96  # of a strip: frames, evenly over the clip, and their height
 A_CLASS, ALONE, PAIRS, NAMED = 2, 3, 6, 3  # clips of a class; that one of two has right alone; pairs of models; classes named
 STILL = "still"  # in the name of a model that is shown one frame of each clip
-CLAIMS = "claims"
-
-# mAP of the document's models, on Animal Kingdom: 10 and 100 clips a class to train on.
-DOCUMENT = {
-    "action-scratch-10": 0.272,
-    "action-scratch-100": 0.323,
-    "action-kinetics-10": 0.456,
-    "action-kinetics-100": 0.537,
-    "action-imagenet-10": 0.189,
-    "action-imagenet-100": 0.330,
-}
-# By (does it hold, is it decided).
-VERDICTS = {
-    (True, True): "it holds, and the interval leaves 0 out",
-    (True, False): "it holds by the figure alone: the interval has 0 in it, so chance may have made the difference",
-    (False, False): "it does not hold, but nor does the contrary: the interval has 0 in it",
-    (False, True): "it does not hold: it is the other way round, and the interval leaves 0 out",
-}
 
 
 # Figures -------------------------------------------------------------------------------------------------------------
@@ -72,24 +63,13 @@ def in_order(models: Iterable[str], dataset: str) -> list[str]:
     return sorted(models, key=place)
 
 
-def claims_of(metrics: Path) -> list[dict[str, Any]]:
-    """The claims that stages/compare.py checked, with `verdict` in words and what the document has, if it is of its models."""
-    path = metrics / "comparison.json"
-    found = read_json(path).get(CLAIMS, {}) if path.is_file() else {}
-    return [
-        claim
-        | {"name": name, "verdict": VERDICTS[claim["holds"], claim["decided"]]}
-        | {"document": [DOCUMENT.get(claim[which]) for which in ("better", "than")]}
-        for name, claim in found.items()
-    ]
-
-
 def named(confusion: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """{true class: the classes named most often for its clips: label, n}. `confusion` has actual, predicted and n."""
+    """{true class: the classes named most often for its clips: label, n, share}. `confusion` has actual, predicted and n."""
     found = {}
     for label, own in confusion.groupby("actual"):
         most = own.sort_values(["n", "predicted"], ascending=[False, True]).head(NAMED)
-        found[str(label)] = [{"label": row.predicted, "n": int(row.n)} for row in most.itertuples()]
+        n = int(own["n"].sum())
+        found[str(label)] = [{"label": row.predicted, "n": int(row.n), "share": row.n / max(1, n)} for row in most.itertuples()]
     return found
 
 
@@ -107,18 +87,55 @@ def judged(models: Iterable[str], dataset: str, metrics: Path) -> dict[str, Any]
     return said
 
 
+def by_size(models: dict[str, dict[str, Any]], dataset: str) -> dict[str, Any]:
+    """The document's Table 1: `sizes`, its columns, and `rows`, one for each thing that models start from, the document's
+    first: start, and cells of model, `ours`, figures of the test part or nothing, and `theirs`, mAP or None.
+
+    Models whose names tell no size are left out.
+    """
+    placed = {start_and_size(name, dataset): name for name in models}
+    sizes = sorted({size for _, size in placed if size is not None})
+    rows = []
+    for start in dict.fromkeys(start for start, size in placed if size is not None):
+        names = [placed.get((start, size)) for size in sizes]
+        cells = [
+            {"model": name, "ours": models[name]["parts"][TEST] if name else {}, "theirs": documents.ACTION_MAP.get(name or "")}
+            for name in names
+        ]
+        known = any(cell["theirs"] is not None for cell in cells)
+        rows.append({"start": documents.ACTION_STARTS.get(start, start) if known else start, "cells": cells})
+    order = [*documents.ACTION_STARTS.values()]
+    place = {row["start"]: order.index(row["start"]) if row["start"] in order else len(order) for row in rows}
+    return {"sizes": sizes, "rows": sorted(rows, key=lambda row: place[row["start"]])}
+
+
 def chart(models: dict[str, dict[str, Any]], label: str, out: Path) -> None:
     """mAP of every model with its interval, as an SVG."""
-    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.4 * len(models)))
-    places, tests = range(len(models)), [found["parts"][TEST] for found in models.values()]
-    middle = np.array([found["map"] for found in tests])
-    error = np.abs(np.array([[found["map_low"], found["map_high"]] for found in tests]).T - middle)
-    axes.errorbar(middle, places, xerr=error, fmt="o", color="#2a6f97", capsize=3)
-    axes.set(xlim=(0, 1), xlabel="mAP in the test part, 95 % interval", title=plain(label), yticks=places)
-    axes.set_yticklabels([plain(name) for name in models])
-    axes.invert_yaxis()
-    axes.grid(axis="x", alpha=0.3)
-    save(figure, out)
+    tests = {name: found["parts"][TEST] for name, found in models.items()}
+    rows = {name: (found[MAP], found["map_low"], found["map_high"]) for name, found in tests.items()}
+    intervals({"mAP": rows}, "mAP in the test part, 95 % interval", label, out)
+
+
+def chart_answers(called: dict[str, dict[str, list[dict[str, Any]]]], label: str, title: str, out: Path) -> None:
+    """What each model calls the clips of one true class most often, as shares of the named answers' clips."""
+    values = {
+        model: {answer["label"]: answer["share"] for answer in of_label.get(label, [])} for model, of_label in called.items()
+    }
+    bars(values, None, f"share of the test clips of {label}", title, out)
+
+
+def clips_a_class(study: Study, of_document: bool) -> list[dict[str, Any]]:
+    """How many clips of a class the parts have, least and most, here and in the document: what, least, most, theirs or None."""
+    rows = []
+    for version, split in study.splits.items():
+        for part in (TRAIN, VAL, TEST):
+            counts = list(split["classes"].get(part, {}).values())
+            theirs = documents.ACTION_CLIPS[part] if of_document else None
+            if part == TRAIN and version == documents.ACTION_FEW:
+                theirs = documents.ACTION_FEW_CLIPS if theirs else None
+            if counts:
+                rows.append({"what": f"{version}: {part}", "least": min(counts), "most": max(counts), "theirs": theirs})
+    return rows
 
 
 # Films ---------------------------------------------------------------------------------------------------------------
@@ -185,33 +202,85 @@ def pairs_of_interest(
 # The page ------------------------------------------------------------------------------------------------------------
 
 
+def by_constant(metrics: Path, model: str) -> float:
+    """mAP in the test part of scores that are alike for every clip, as always naming the commonest class is: the mean share."""
+    n = of_test(metrics, model, "classes")["n"]
+    return float((n[n > 0] / n.sum()).mean())
+
+
+def tested_of(study: Study) -> dict[str, dict[str, Any]]:
+    """The models with figures of the test part, in the order of the page."""
+    models = study.models
+    return {name: models[name] for name in in_order(models, study.dataset) if MAP in models[name]["parts"].get(TEST, {})}
+
+
+def headline(study: Study) -> dict[str, Any] | None:
+    """The mAP in the test part, for the index."""
+    models = tested_of(study)
+    best = best_of(models, study.dataset, MAP)
+    constant = by_constant(study.metrics, next(iter(models))) if models else None
+    return headline_of(models, MAP, "mAP in the test part", best, constant, documents.ACTION_MAP)
+
+
+def judged_best(study: Study, best: str | None, gallery: Gallery, out: Path) -> dict[str, Any]:
+    """What the page shows of the model that validation finds best."""
+    if best is None:
+        return {"best": None, "items": [], "curves": [], "hardest": []}
+    rows = of_test(study.metrics, best, "classes")
+    rows = rows[rows["n"] > 0].set_index("label")
+    title = f"{best} ({study.label})"
+    bars({best: rows["ap"].to_dict()}, rows["n"].to_dict(), "average precision in the test part", title, out / "ap.svg")
+    return {
+        "best": best,
+        "items": gallery.of_model(best),
+        "curves": charts_of(study, best, out),
+        "hardest": weakest(study.metrics, best, "ap"),
+    }
+
+
 def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
     """What of_clips.html shows; charts and pictures are written into the folder `out`. `study.clean` is that of the clips
     stage."""
-    dataset, metrics, models = study.dataset, study.metrics, study.models
-    compared, claims = comparisons(metrics), claims_of(metrics)
-    tested = {name: models[name] for name in in_order(models, dataset) if TEST in models[name]["parts"]}
+    dataset, metrics, tested = study.dataset, study.metrics, tested_of(study)
+    theirs = {name: value for name, value in documents.ACTION_MAP.items() if name in tested}
+    compared, claims = comparisons(metrics), claims_of(study, {(name, MAP): value for name, value in theirs.items()})
     by_chance = {name: row["pairs"].get(ALL_PAIRS, {}).get("verdict") for name, row in compared["chances"].items()}
     said = {name: table[table["part"] == TEST] for name in tested for table in [study.answers_of(name)]}
     films = Films(StoredClips(study.clean), out / "pictures")
     stored = pd.read_parquet(study.clean / INDEX, columns=["sample_id"])["sample_id"]
+    best = judged_best(study, best_of(tested, dataset, MAP), gallery, out)
+    by_model = judged(tested, dataset, metrics)
+    looked_at = None
     if tested:
         chart(tested, study.label, out / "map.svg")
+        occur = sorted({label for found in by_model["named"].values() for label in found})
+        hardest = [row["label"] for row in best["hardest"]] or occur
+        looked_at = documents.ACTION_CLASS if documents.ACTION_CLASS in occur else hardest[0]
+        largest = {name: by_model["named"][name] for name in by_model["confusions_of"]}
+        chart_answers(largest, looked_at, f"{looked_at} ({study.label})", out / "answers.svg")
     return {
         **compared,
         "models": tested,
+        "head": headline(study),
+        "choices": choices(tested, best["best"], MAP, documents.ACTION_BEST if documents.ACTION_BEST in tested else None),
         "claims": claims,
-        "document": DOCUMENT if DOCUMENT.keys() & models.keys() else {},
+        "document": theirs,
+        "by_size": by_size(tested, dataset),
         "made": read_json(study.clean / MADE),
         "all_pairs": ALL_PAIRS,
         "starts": {name: start_and_size(name, dataset) for name in tested},
         "weights": {name: re.sub(r",? sha256 \w{64}", "", found["started_from"]) for name, found in tested.items()},
         "still": [name for name in tested if STILL in name.split("-")],
-        **judged(tested, dataset, metrics),
+        **best,
+        **by_model,
+        "looked_at": looked_at,
+        "cap": gallery.cap,
         "alone": alone(films, said, pairs_of_interest(claims, compared["comparisons"], tested)),
         "classes": of_each_class(films, study.samples.pictures, stored),
         "told_by": [name for name in tested if by_chance.get(name) == BETTER],
         "videos": summary(study.samples.videos),
+        "a_class": clips_a_class(study, bool(theirs)),
+        "distributions": distributions_of(study, out),
         "labels": labels_of(study),
         "embedded": study.label == EMBEDDED,
     }

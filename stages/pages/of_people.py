@@ -18,12 +18,28 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from safetensors import safe_open
 
-from stages import scores
 from stages.files import require_manifest, seed_from, sha256_file
 from stages.joints import NEGATIVE, NOT_A_NUMBER, OUT_OF_BOUNDS, has_place
-from stages.pages.charts import plain, save
+from stages.pages import documents
+from stages.pages.charts import bars, plain, save
+from stages.pages.claims import claims_of
 from stages.pages.gallery import Gallery
-from stages.pages.page import confusion_rows, in_turn, labels_of, of_test, rejects_of
+from stages.pages.page import (
+    TOLD,
+    best_of,
+    charts_of,
+    choices,
+    comparisons,
+    confusion_rows,
+    distributions_of,
+    headline_of,
+    in_turn,
+    labels_of,
+    majority,
+    of_test,
+    rejects_of,
+    weakest,
+)
 from stages.pages.study import Study
 from stages.people import ABSENT, BONES, HEAD_TOP, JOINT_NAMES, L_ANKLE, R_ANKLE, points
 from stages.pictures import RGB, UnreadablePicture, decode, read_picture, resize
@@ -36,13 +52,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 LONGER_PX = 320  # of a picture on the page
-A_RULE, A_CLASS, A_NUMBER, MISTAKES = 4, 2, 4, 12  # pictures of a rule, a class, a number of people found; mistakes
-DRAWS = 1000  # bootstrap resamples of a comparison
+A_RULE, A_CLASS, A_NUMBER = 4, 2, 4  # pictures of a rule, a class, a number of people found
 LEAST_SCORE = 0.25  # people and joints found that are less sure are not drawn, unless a heatmap is of them
 COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73")  # Okabe and Ito's: told apart with every colour vision
 OTHERS = "#DDDDDD"
 GLOW, GLOW_RGB = 0.8, np.array([255, 255, 0])  # how far a heatmap hides the picture where it is strongest, and its colour
-REFERENCE, PERFECT, POSE = "rgb-heatmap", "truth-heatmap", "pose"  # models, after the data set's name; one is told the truth
+POSE = "pose"  # the model of joints, after the data set's name
 
 # The document's rules in its order, and what follows from them: name in counts.json, what it concerns, what it says.
 RULES = (
@@ -255,15 +270,6 @@ def chosen_people(album: Album, heatmaps: Path, predictions: Path) -> list[dict[
     return shown
 
 
-def mistakes(album: Album, answers: pd.DataFrame) -> list[dict[str, str]]:
-    """The pictures that a model got wrong with most confidence, with their true people."""
-    wrong = answers[answers["actual"] != answers["predicted"]].sort_values(["score", "sample_id"], ascending=[False, True])
-    return [
-        album.kept(row.sample_id, f"{row.actual}, called {row.predicted} ({row.score:.2f}): {row.sample_id}")
-        for row in wrong.head(MISTAKES).itertuples()
-    ]
-
-
 # Figures -------------------------------------------------------------------------------------------------------------
 
 
@@ -281,39 +287,62 @@ def joint_means(samples: Samples, parts: pd.DataFrame) -> pd.DataFrame:
     return table.assign(difference=table[TEST] - table[TRAIN])
 
 
-def best_of(models: dict[str, dict[str, Any]], dataset: str) -> str | None:
-    """The model that validation finds best at telling activities; one that is told the true joints does not compete."""
-    judged = {name: found["parts"][VAL]["f1_macro"] for name, found in models.items() if {VAL, TEST} <= set(found["parts"])}
-    judged.pop(f"{dataset}-{PERFECT}", None)
-    return max(sorted(judged), key=lambda name: judged[name], default=None)
-
-
-def ablations(answers: dict[str, pd.DataFrame], reference: str) -> list[dict[str, Any]]:
-    """The reference against each other model of the same pictures: model, difference of macro F1, low, high. Paired."""
-    rows = []
-    for name in sorted(set(answers) - {reference}) if reference in answers else []:
-        if set(answers[name]["sample_id"]) == set(answers[reference]["sample_id"]):
-            found = scores.paired_difference(answers[reference], answers[name], DRAWS, seed_from(reference, name))
-            rows.append({"model": name} | dict(zip(("difference", "low", "high"), found, strict=True)))
-    return rows
-
-
-def activities(album: Album, models: dict[str, dict[str, Any]], dataset: str, metrics: Path, answers: Path) -> dict[str, Any]:
+def activities(study: Study, models: dict[str, dict[str, Any]], gallery: Gallery, out: Path) -> dict[str, Any]:
     """What the page says of stage 2, beside each model's own figures."""
-    said = {}
-    for name in (name for name, found in models.items() if TEST in found["parts"]):
-        require_manifest(answers / name)
-        table = pd.read_parquet(answers / name / "answers.parquet")
-        said[name] = table[table["part"] == TEST]
-    reference, best = f"{dataset}-{REFERENCE}", best_of(models, dataset)
-    by_class = {name: of_test(metrics, name, "classes").set_index("label").to_dict("index") for name in said}
-    more: dict[str, Any] = {"confusion": [], "mistakes": []}
+    metrics = study.metrics
+    best = best_of(models, study.dataset)
+    by_class = {
+        name: of_test(metrics, name, "classes").set_index("label").to_dict("index")
+        for name, found in models.items()
+        if TEST in found["parts"]
+    }
+    more: dict[str, Any] = {"confusion": [], "items": [], "curves": [], "hardest": []}
     if best:
         confusion = of_test(metrics, best, "confusion")
         more["confusion"] = confusion_rows(confusion[confusion["level"] == "picture"], list(by_class[best]))
-        more["mistakes"] = mistakes(album, said[best])
-    names = {"reference": reference, "perfect": f"{dataset}-{PERFECT}", "best": best}
-    return names | more | {"tells": models, "by_class": by_class, "ablations": ablations(said, reference)}
+        more |= {"items": gallery.of_model(best), "curves": charts_of(study, best, out), "hardest": weakest(metrics, best)}
+        occur = {label: row for label, row in by_class[best].items() if row["n"]}
+        recalls, n = (
+            {best: {label: row["recall"] for label, row in occur.items()}},
+            {label: row["n"] for label, row in occur.items()},
+        )
+        bars(recalls, n, "recall in the test part", f"{best} ({study.label})", out / "recalls.svg")
+    return more | {"perfect": f"{study.dataset}-{TOLD}", "best": best, "tells": models, "by_class": by_class}
+
+
+def beside_document(models: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Figures of stage 2 of the model that repeats the document's: figure, name (in our figures), `theirs`, a share or None.
+
+    Micro averages are the accuracy. Nothing where there is no such model.
+    """
+    if TEST not in models.get(documents.ACTIVITY_MODEL, {}).get("parts", {}):
+        return []
+    names = {
+        "accuracy": "accuracy", "precision, micro": "accuracy", "recall, micro": "accuracy",
+        "precision, weighted": "precision_weighted", "recall, weighted": "recall_weighted",
+        "precision, macro": "precision_macro", "recall, macro": "recall_macro",
+    }  # fmt: skip
+    theirs = documents.ACTIVITY_FIGURES
+    return [
+        {"figure": figure, "name": name, "theirs": theirs[name] / 100 if name in theirs else None}
+        for figure, name in names.items()
+    ]
+
+
+def counts_beside(study: Study) -> list[dict[str, Any]]:
+    """Pictures that came in, that the rules left, and of the parts, here and in the document: what, ours, theirs."""
+    if study.dataset != "activity":
+        return []  # other data are not the document's at all
+    kept = {"in": "pictures, valid and invalid", "kept": "pictures that the rules left"}
+    rows = [
+        {"what": what, "ours": study.counts["pictures"][key], "theirs": documents.ACTIVITY_PICTURES[key]}
+        for key, what in kept.items()
+    ]
+    for version, parts in documents.ACTIVITY_PARTS.items():
+        for part, theirs in parts.items():
+            ours = study.splits.get(version, {}).get("pictures", {}).get(part)
+            rows.append({"what": f"{version}: {part}{' (its val)' if part == TEST else ''}", "ours": ours, "theirs": theirs})
+    return rows
 
 
 def poses(models: dict[str, dict[str, Any]], metrics: Path, label: str, out: Path) -> dict[str, Any]:
@@ -326,7 +355,7 @@ def poses(models: dict[str, dict[str, Any]], metrics: Path, label: str, out: Pat
         curve = pd.read_csv(metrics / f"{name}.curve.csv")
         curves[name] = f"pose-{len(curves)}.svg"
         chart_pose_loss(curve, plain(f"{name} ({label})"), out / curves[name])
-    return {"poses": models, "by_joint": by_joint, "curves": curves}
+    return {"poses": models, "by_joint": by_joint, "curves_of_pose": curves}
 
 
 def distributions(samples: Samples, splits: Path, versions: Iterable[str], label: str, out: Path) -> dict[str, dict[str, Any]]:
@@ -337,8 +366,16 @@ def distributions(samples: Samples, splits: Path, versions: Iterable[str], label
         if table.notna().all(axis=None):
             chart, largest = f"joints-{len(made)}.svg", table.loc[table["difference"].abs().idxmax()]
             chart_joints(table, plain(f"{version} ({label})"), out / chart)
-            made[version] = {"rows": table.to_dict("records"), "largest": largest.to_dict(), "chart": chart}
+            made[version] = {"rows": table.to_dict("records"), "largest": largest.to_dict(), "chart": chart, "theirs": []}
     return made
+
+
+def joints_of_document() -> dict[str, Any]:
+    """The document's means of each joint: `theirs`, rows of train, test (its val) and difference, and `their_largest`."""
+    table = pd.DataFrame(documents.ACTIVITY_JOINTS).assign(joint=JOINT_NAMES)
+    table["difference"] = table[TEST] - table[TRAIN]
+    largest = table.loc[table["difference"].abs().idxmax()]
+    return {"theirs": table.to_dict("records"), "their_largest": largest.to_dict()}
 
 
 # Charts --------------------------------------------------------------------------------------------------------------
@@ -369,22 +406,47 @@ def chart_pose_loss(curve: pd.DataFrame, title: str, out: Path) -> None:
 # The page ------------------------------------------------------------------------------------------------------------
 
 
+def by_stage(models: dict[str, dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The models that tell activities, and those that find joints."""
+    tells = {name: found for name, found in models.items() if any("f1_macro" in part for part in found["parts"].values())}
+    return tells, {name: found for name, found in models.items() if name not in tells}
+
+
+def headline(study: Study) -> dict[str, Any] | None:
+    """The accuracy of stage 2 in the test part, for the index."""
+    tells, _ = by_stage(study.models)
+    theirs = {documents.ACTIVITY_MODEL: documents.ACTIVITY_FIGURES["accuracy"] / 100}
+    best = best_of(tells, study.dataset)
+    return headline_of(tells, "accuracy", "accuracy of stage 2 in the test part", best, majority(tells), theirs)
+
+
 def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
     """What of_people.html shows; charts and pictures are written into the folder `out`."""
-    rejects, models = rejects_of(study.clean), study.models
-    tells = {name: found for name, found in models.items() if any("f1_macro" in part for part in found["parts"].values())}
-    finds = {name: found for name, found in models.items() if name not in tells}
+    rejects, (tells, finds) = rejects_of(study.clean), by_stage(study.models)
     album = Album(study.samples, out / "pictures")
+    said = activities(study, tells, gallery, out)
+    means = distributions(study.samples, study.lists, study.splits, study.label, out)
+    if study.dataset == "activity" and documents.ACTIVITY_VERSION in means:
+        means[documents.ACTIVITY_VERSION] |= joints_of_document()
     return {
-        **activities(album, tells, study.dataset, study.metrics, study.answers),
+        "head": headline(study),
+        "choices": choices({name: tells[name] for name in tells if name != said["perfect"]}, said["best"], "accuracy", None),
+        "claims": claims_of(study, {}),
+        **said,
+        **comparisons(study.metrics),
         **poses(finds, study.metrics, study.label, out),
+        "beside": counts_beside(study),
+        "figures_beside": beside_document(tells),
+        "repeats": documents.ACTIVITY_MODEL,
+        "cap": gallery.cap,
         "chosen": chosen_people(album, study.shows, study.predictions / f"{study.dataset}-{POSE}"),
         "least_score": LEAST_SCORE,
         "rules": RULES,
         "rejected": rejects.groupby(["kind", "reason"]).size().items(),
         "galleries": galleries(album, rejects),
-        "means": distributions(study.samples, study.lists, study.splits, study.label, out),
+        "means": means,
         "joints": JOINT_NAMES,
         "labels": labels_of(study),
+        "distributions": distributions_of(study, out),
         "categories": categories(album),
     }

@@ -14,23 +14,39 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 
 from stages.files import read_json, require_manifest
-from stages.pages.charts import plain, save
+from stages.pages import documents
+from stages.pages.charts import bars, plain, save
+from stages.pages.claims import claims_of
 from stages.pages.gallery import Gallery
-from stages.pages.of_people import Album, best_of, of_reason
-from stages.pages.page import confusion_rows, in_turn, labels_of, of_test, rejects_of
+from stages.pages.of_people import Album, of_reason
+from stages.pages.page import (
+    best_of,
+    charts_of,
+    choices,
+    comparisons,
+    confusion_rows,
+    distributions_of,
+    headline_of,
+    in_turn,
+    labels_of,
+    majority,
+    of_test,
+    rejects_of,
+    weakest,
+)
 from stages.pages.study import Study
 from stages.predictions import FEATURES
 from stages.samples import TEST, Samples
-from stages.scores import PAIR, RECALL
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-A_CLASS, MISTAKES = 3, 12  # pictures of a class, of the data and of right answers; wrong answers
+A_CLASS = 3  # pictures of a class
 UNKNOWN, NO_CLASS, ALL = "unknown", "no class", "all"  # what stands for a missing species, a missing class, all of them
 SYNTHETIC_PX = 1200  # width of a montage on the page
 MIXUP, SYNTHETIC = "mixup", "synthetic"  # remedies, as they stand in a model's name
@@ -39,55 +55,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")
 PALE = 0.25  # how much of its colour the region of a class has, the rest is white
 
-# Accuracy, %, of the models of the document on posture, as its slides of results have it. Its runs with and without
-# augmentation rest on different test sets.
-DOCUMENT = {
-    "posture-vit-scratch": 69.42,
-    "posture-vit-scratch-augmented": 70.11,
-    "posture-vit-transfer": 92.64,
-    "posture-vit-transfer-augmented": 88.22,
-    "posture-vit-mixup": 94.49,
-    "posture-vit-synthetic": 94.63,
-    "posture-resnet50-scratch": 70.11,
-    "posture-resnet50-scratch-augmented": 70.11,
-    "posture-resnet50-transfer": 85.06,
-    "posture-resnet50-transfer-augmented": 86.20,
-    "posture-resnet50-mixup": 89.09,
-    "posture-resnet50-synthetic": 87.27,
-}
-
 
 # Figures -------------------------------------------------------------------------------------------------------------
-
-
-def comparisons(metrics: Path) -> dict[str, Any]:
-    """What stages/compare.py wrote, nothing where it did not: `comparisons`, and by model `baselines`, with a constant answer,
-    and `chances`, with choices by chance.
-
-    Of each: model, reference, of_document, `figures` by name, `recalls` by class, and `pairs`, choices, by pair of classes.
-    Missing values are left out.
-    """
-    found: dict[str, Any] = {"comparisons": [], "baselines": {}, "chances": {}}
-    path = metrics / "comparison.csv"
-    if not path.is_file():
-        return found
-    numbers = ("won", "lost", "p", "seeds", "change_mean", "change_sd")
-    rows = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
-    for (model, reference, of_document), own in rows.groupby(["model", "reference", "of_document"], sort=False):
-        records = [{name: value for name, value in row.items() if pd.notna(value)} for row in own.to_dict("records")]
-        pair = {
-            "model": model,
-            "reference": reference,
-            "of_document": bool(of_document),
-            "figures": {row["figure"]: row for row in records if not row["label"]},
-            "recalls": {row["label"]: row for row in records if row["figure"] == RECALL},
-            "pairs": {row["label"]: row for row in records if row["figure"] == PAIR},
-        }
-        if pair["recalls"]:
-            found["comparisons"].append(pair)
-        else:
-            found["baselines" if pair["figures"] else "chances"][model] = pair
-    return found
 
 
 def adding(comparisons: list[dict[str, Any]], remedy: str) -> list[dict[str, Any]]:
@@ -169,17 +138,6 @@ def kept(album: Album, sample_id: str, text: str) -> dict[str, str]:
     return album.add(rgb, [], text)
 
 
-def answered(album: Album, answers: pd.DataFrame) -> dict[str, list[dict[str, str]]]:
-    """Pictures that a model got `right`, a few of each class, and `wrong`, the surest first."""
-    is_right = answers["actual"] == answers["predicted"]
-    right = some(answers[is_right], "actual").itertuples()
-    wrong = answers[~is_right].sort_values(["score", "sample_id"], ascending=[False, True]).head(MISTAKES).itertuples()
-    return {
-        "right": [kept(album, row.sample_id, f"{row.actual} ({row.score:.2f})") for row in right],
-        "wrong": [kept(album, row.sample_id, f"{row.actual}, called {row.predicted} ({row.score:.2f})") for row in wrong],
-    }
-
-
 def removed(album: Album, rejects: pd.DataFrame) -> list[dict[str, Any]]:
     """A gallery for each reason for which pictures were refused: title, n, pictures."""
     own = rejects[rejects["kind"] == "picture"].groupby("reason")
@@ -225,7 +183,7 @@ def features(
             points = points[points["part"].eq(TEST) & points["x"].between(x_min, x_max) & points["y"].between(y_min, y_max)]
             points = points.assign(label=labels.loc[points["sample_id"]].to_numpy())
             points = points[points["label"].isin(found["classes"])]  # the model may not know a class of the test part
-            chart_features(found, points, f"{model} ({label})", out / file)
+            save(plane(found, points, f"{model} ({label})"), out / file)
             about = {"n": len(points), "all": found["counts"][TEST], "axes": found["axes"], "explained": found["explained"]}
             charts[model] = {"model": model, "chart": file} | about
         return charts[model]
@@ -234,7 +192,7 @@ def features(
     return [[drawn(name) for name in pair] for pair in pairs if all((predictions / name / FEATURES).is_file() for name in pair)]
 
 
-def chart_features(found: dict[str, Any], points: pd.DataFrame, title: str, out: Path) -> None:
+def plane(found: dict[str, Any], points: pd.DataFrame, title: str) -> Figure:
     """Points (label, x, y), all within the extent, by their true class, on the regions that the model's head gives to each."""
     figure, axes = plt.subplots(figsize=(5.5, 5.5))
     classes, regions = found["classes"], np.array(found["regions"])
@@ -253,7 +211,7 @@ def chart_features(found: dict[str, Any], points: pd.DataFrame, title: str, out:
     axes.set(xlim=found["extent"][:2], ylim=found["extent"][2:], title=plain(title))
     axes.set(xlabel=f"first component, {shares[0]} of the variance", ylabel=f"second, {shares[1]}")
     axes.legend(list(legend.values()), list(legend), loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False, ncols=2)
-    save(figure, out)
+    return figure
 
 
 def only_answer(by_class: dict[str, dict[str, Any]]) -> str | None:
@@ -262,10 +220,100 @@ def only_answer(by_class: dict[str, dict[str, Any]]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
+# Beside the document -------------------------------------------------------------------------------------------------
+
+
+def theirs_of(models: dict[str, Any]) -> dict[str, float]:
+    """The document's accuracy, as a share, of those models that repeat one of its own."""
+    return {name: value / 100 for name, value in documents.POSTURE_ACCURACY.items() if name in models}
+
+
+def results_comparison(models: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The document's closing table, ours and theirs: a row for each network with a cell for each column.
+
+    Of a cell: column, model, `ours`, figures of the test part or nothing, `theirs`, a share. No rows where none of its
+    models is ours too.
+    """
+    rows: list[dict[str, Any]] = []
+    for place, network in enumerate(documents.POSTURE_NETWORKS):
+        cells = []
+        for column, names in documents.POSTURE_COMPARISON.items():
+            ours = models.get(names[place], {}).get("parts", {}).get(TEST, {})
+            theirs = documents.POSTURE_ACCURACY[names[place]] / 100
+            cells.append({"column": column, "model": names[place], "ours": ours, "theirs": theirs})
+        rows.append({"network": network, "cells": cells})
+    return rows if any(cell["ours"] for row in rows for cell in row["cells"]) else []
+
+
+def change_of(compared: list[dict[str, Any]], model: str, run: str) -> dict[str, Any] | None:
+    """The comparison that a slide of the document shows: of mixup and made pictures with its reference, else with scratch."""
+    own = [row for row in compared if row["model"] == model]
+    if run in (MIXUP, SYNTHETIC):
+        return next((row for row in own if row["of_document"]), None)
+    return next((row for row in own if row["reference"].endswith("-scratch")), None)
+
+
+def slides(
+    models: dict[str, dict[str, Any]], by_class: dict[str, dict[str, Any]], compared: list[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """The document's slides of results, those of which we have a model: a row for a model's accuracy and each class's recall.
+
+    Of each row: model, figure, n, value, low and high (of accuracy), `change`, a row of the comparison with `reference`, both
+    None where there is none; `theirs` and `their_change`, shares, None where a slide has none.
+    """
+    found = {}
+    for title, runs in documents.POSTURE_SLIDES.items():
+        rows = []
+        for prefix, run in product(documents.POSTURE_NETWORKS.values(), runs):
+            model = f"{prefix}-{run}"
+            if model not in by_class:
+                continue
+            test, pair = models[model]["parts"][TEST], change_of(compared, model, run)
+            recalls = dict(zip(documents.POSTURE_CLASSES, documents.POSTURE_RECALL.get(model, ()), strict=False))
+            changes = dict(zip(("", *documents.POSTURE_CLASSES), documents.POSTURE_CHANGES.get(model, ()), strict=False))
+            same: dict[str, Any] = {"model": model, "reference": pair["reference"] if pair else None, "low": None, "high": None}
+            figures = {"": test["accuracy"]} | {label: row["recall"] for label, row in by_class[model].items() if row["n"]}
+            for label, value in figures.items():
+                row = same | {"label": label, "figure": f"recall: {label}" if label else "accuracy", "value": value}
+                row["n"] = by_class[model][label]["n"] if label else test["n"]
+                if not label:
+                    row |= {"low": test.get("accuracy_low"), "high": test.get("accuracy_high")}
+                changed = (pair["recalls"].get(label) if label else pair["figures"].get("accuracy")) if pair else None
+                theirs = recalls.get(label) if label else documents.POSTURE_ACCURACY.get(model)
+                row |= {"change": changed, "theirs": None if theirs is None else theirs / 100}
+                row["their_change"] = changes[label] / 100 if label in changes else None
+                rows.append(row)
+        if rows:
+            found[title] = rows
+    return found
+
+
+def of_both(compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The comparisons of models with both remedies with those that have one of them."""
+
+    def remedies(model: str) -> int:
+        return len(set(model.split("-")) & {MIXUP, SYNTHETIC})
+
+    return [row for row in compared if remedies(row["model"]) == 2 and remedies(row["reference"]) == 1]
+
+
+def counts_beside(study: Study) -> list[dict[str, Any]]:
+    """Pictures that came in, that were kept, and of each class: what, ours, theirs (None where the document has none)."""
+    ours = study.samples.pictures["label"].value_counts()
+    own = study.dataset == "posture"  # other data are not the document's at all
+    rows: list[dict[str, Any]] = [
+        {"what": what, "ours": study.counts["pictures"][key], "theirs": documents.POSTURE_PICTURES[key] if own else None}
+        for what, key in (("pictures that came in", "in"), ("pictures kept", "kept"))
+    ]
+    theirs = documents.POSTURE_COUNTS if own else {}
+    labels = sorted({*ours.index, *theirs})
+    return rows + [{"what": label, "ours": int(ours.get(label, 0)), "theirs": theirs.get(label)} for label in labels]
+
+
 # The page ------------------------------------------------------------------------------------------------------------
 
 
-def judged(album: Album, study: Study) -> dict[str, Any]:
+def judged(study: Study, gallery: Gallery, out: Path) -> dict[str, Any]:
     """What the page says of the test part, class by class, and of the model that validation finds best."""
     models, metrics = study.models, study.metrics
     tested = [name for name, found in models.items() if TEST in found["parts"]]
@@ -279,31 +327,56 @@ def judged(album: Album, study: Study) -> dict[str, Any]:
         "several": several,
         "best": best,
         "confusion": [],
-        "right": [],
-        "wrong": [],
+        "items": [],
+        "curves": [],
+        "hardest": [],
     }
     if best:
-        table = study.answers_of(best)
         confusion = of_test(metrics, best, "confusion")
         said["confusion"] = confusion_rows(confusion[confusion["level"] == "picture"], list(by_class[best]))
-        said |= answered(album, table[table["part"] == TEST])
+        said |= {"items": gallery.of_model(best), "curves": charts_of(study, best, out), "hardest": weakest(metrics, best)}
+        occur = {label: row for label, row in by_class[best].items() if row["n"]}
+        recalls, n = (
+            {best: {label: row["recall"] for label, row in occur.items()}},
+            {label: row["n"] for label, row in occur.items()},
+        )
+        bars(recalls, n, "recall in the test part", f"{best} ({study.label})", out / "recalls.svg")
     return said
+
+
+def headline(study: Study) -> dict[str, Any] | None:
+    """The accuracy in the test part, for the index."""
+    models = study.models
+    best = best_of(models, study.dataset)
+    return headline_of(models, "accuracy", "accuracy in the test part", best, majority(models), theirs_of(models))
 
 
 def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
     """What of_photos.html shows; charts and pictures are written into the folder `out`."""
-    compared, made = comparisons(study.metrics), synthetic(study.shows)
+    models, compared, made = study.models, comparisons(study.metrics), synthetic(study.shows)
+    theirs = theirs_of(models)
+    said = judged(study, gallery, out)
     album = Album(replace(study.samples, boxes=study.samples.boxes.head(0)), out / "pictures")
+    chosen = documents.POSTURE_BEST if documents.POSTURE_BEST in models else None
     return {
-        "document": DOCUMENT if DOCUMENT.keys() & study.models.keys() else {},
+        "head": headline(study),
+        "choices": choices(models, said["best"], "accuracy", chosen),
+        "claims": claims_of(study, {(name, "accuracy"): value for name, value in theirs.items()}),
+        "document": theirs,
+        "results": results_comparison(models),
+        "slides": slides(models, said["by_class"], compared["comparisons"]),
+        "both": of_both(compared["comparisons"]),
         "labels": labels_of(study),
-        **judged(album, study),
+        **said,
         **compared,
         "rare": of_rare_classes(compared["comparisons"], made),
         "mixed": features(compared["comparisons"], study.samples, study.predictions, study.label, out),
         "synthetic": made,
         "montages": montages(study.shows, out / "pictures"),
         "by_species": by_species(study.samples.pictures, study.counts),
+        "beside": counts_beside(study),
+        "distributions": distributions_of(study, out),
+        "cap": gallery.cap,
         "removed": removed(album, rejects_of(study.clean)),
         "classes": classes(album, study.samples.pictures),
     }

@@ -10,6 +10,7 @@ from stages.files import read_json, require_manifest
 from stages.samples import Samples, read_samples
 
 OF_NO_MODEL = ("clean.json", "comparison.json")  # beside the models' own figures: what the stages clean and compare wrote
+CARD = "card.json"  # in a model's folder of answers
 EMBEDDED = "embedded data"  # the label of figures that were measured on what the program drew itself
 
 
@@ -23,7 +24,7 @@ class Study:
     source: dict[str, Any]  # source.json, counts.json and the split's report.json
     counts: dict[str, Any]
     splits: dict[str, Any]
-    models: dict[str, dict[str, Any]]  # by name: the headline JSON, and parts, absent, chosen, cost (see `read_models`)
+    models: dict[str, dict[str, Any]]  # by name: the headline JSON, and more (see `read_models`)
     left_out: list[str]  # models whose figures belong to other data, or have no answers: an earlier run's
     missing: list[str]  # models of params.yaml that have no figures: not run, or failed
     clean: Path
@@ -40,8 +41,10 @@ class Study:
 
 
 def read_models(metrics: Path, answers: Path, data: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """{model: its headline, with `parts` (figures of each part), `cost`, `chosen` and `absent` inside} by name, and the models
-    left out.
+    """{model: its headline, with more inside} by name, and the models left out.
+
+    More: `parts` (figures of each part), `cost`, `chosen`, `absent`, and `card`, what the model's own file says of how it was
+    made ({} where `evaluate` left none).
 
     Left out is what belongs to other data than the page is about, or has no answers: figures of an earlier run.
     """
@@ -57,8 +60,9 @@ def read_models(metrics: Path, answers: Path, data: str) -> tuple[dict[str, dict
         absent = by_class[by_class["n"] == 0].groupby("part")["label"].agg(", ".join).to_dict()
         rows = pd.read_csv(metrics / f"{path.stem}.parts.csv").to_dict("records")
         parts = {row["part"]: {name: value for name, value in row.items() if pd.notna(value)} for row in rows}
-        chosen = read_json(answers / path.stem / "chosen.json")
+        chosen, card = read_json(answers / path.stem / "chosen.json"), answers / path.stem / CARD
         more = {"cost": read_json(cost) if cost.exists() else {}, "parts": parts, "absent": absent, "chosen": chosen}
+        more["card"] = read_json(card) if card.exists() else {}
         models[path.stem] = found | more
     return models, left_out
 
