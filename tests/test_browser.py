@@ -76,7 +76,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ["ten", f"nine {HOSTILE.replace('/', '')}", "none", "minus"]
     shown = {
         "study": SimpleNamespace(
-            dataset=HOSTILE, label="your data", source={"data": "your data"}, left_out=[HOSTILE], missing=[HOSTILE]
+            dataset=HOSTILE, label="your data", source={"data": "your data"}, left_out=[HOSTILE], models={}, missing=[HOSTILE]
         ),
         "models": {name: {"cost": cost} for name in names},
         "hostile": HOSTILE,
