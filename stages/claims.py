@@ -17,6 +17,7 @@ from stages.scores import ALL_PAIRS, MAP, PAIR, UNDECIDED, change_row
 from stages.settings import Record
 
 Z = 1.959964  # of a 95 % interval
+ACCURACY = "accuracy"
 
 
 class Claim(Record):
@@ -26,6 +27,7 @@ class Claim(Record):
     than: str  # another
     figure: str = MAP  # of the table of comparisons
     part: str = ""  # of the split; empty: the last of those that are compared
+    ours: bool = False  # not the document's
 
 
 def map_row(answers: pd.DataFrame, model: pd.DataFrame, reference: pd.DataFrame, draws: int, seed: int) -> dict[str, Any]:
@@ -105,10 +107,11 @@ def _drawn_means(values: pd.Series, seq_ids: pd.Series, draws: int, seed: int) -
 
 def check(claims: dict[str, Claim], compared: Callable[[Claim], pd.DataFrame], test: str) -> dict[str, dict[str, Any]]:
     """What became of each claim, by its name: change, low, high, `holds` by the change alone, `decided` by its interval, the
-    `test` that this is by, in words, and n, the items that both models answered.
+    `test` that this is by, in words, and n, the items that both models answered; won, lost and p of their accuracy where rows
+    have them, whatever figure the claim is by.
 
-    `compared` gives the rows of a claim's two models: figure, label, n, change, low, high. A change of 0 does not hold. Raises
-    DataError for a figure that they have not.
+    `compared` gives the rows of a claim's two models: figure, label, n, change, low, high, and of accuracy won, lost and p. A
+    change of 0 does not hold. Raises DataError for a figure that they have not.
     """
     found = {}
     for name, claim in claims.items():
@@ -117,8 +120,11 @@ def check(claims: dict[str, Claim], compared: Callable[[Claim], pd.DataFrame], t
         if claim.figure not in rows.index:
             raise DataError(f"the claim {name} is of {claim.figure}, which is not compared. There is: {', '.join(rows.index)}")
         row = rows.loc[claim.figure]
-        numbers = {key: round(float(row[key]), 4) for key in ("change", "low", "high")}
+        numbers = {key: round(float(row[key]), 6) for key in ("change", "low", "high")}
         decided = bool(scores.verdict(row["low"], row["high"]) != UNDECIDED)
         found[name] = {**claim.model_dump(), **numbers, "holds": bool(row["change"] > 0), "decided": decided}
         found[name] |= {"test": test, "n": int(row["n"])}
+        if ACCURACY in rows.index and {"won", "lost", "p"} <= {*rows}:
+            alone = rows.loc[ACCURACY]
+            found[name] |= {"won": int(alone["won"]), "lost": int(alone["lost"]), "p": round(float(alone["p"]), 6)}
     return found

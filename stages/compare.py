@@ -4,8 +4,10 @@
         --out metrics/posture/comparison.csv --metrics metrics/posture/comparison.json
 
 The CSV has a row for each part, model, reference and figure; the JSON the signed changes alone, part by part, for
-`dvc metrics diff`, and what became of claims. Every model is compared with always naming the commonest class, too. Models of
-clips are compared by mAP as well, and by choices between pairs of classes (stages/claims.py).
+`dvc metrics diff`, what became of claims, and of which `data` all of it is. Every model is compared with always naming the
+commonest class, too. Models of clips are compared by mAP as well, and by choices between pairs of classes (stages/claims.py).
+
+What has no answers is left out and named: a run of some models alone, or one that failed, leaves the others' comparisons.
 """
 
 import argparse
@@ -20,13 +22,19 @@ from pydantic import Field, model_validator
 from stages import claims, scores
 from stages.claims import Claim
 from stages.command import run
-from stages.files import DataError, new_file, require_manifest, seed_from, write_json
+from stages.files import DataError, new_file, read_json, require_manifest, seed_from, write_json
 from stages.samples import SCORED, TEST
 from stages.scores import CHANCE, MAP, PAIR, RECALL, SCORES, change_row
 from stages.seeds import SEEDS_CSV, changes
 from stages.settings import Record, read_params, section
 
 OVER_SEEDS = ["seeds", "change_mean", "change_sd"]
+CARD = "card.json"  # in a model's folder of answers: of which data it is
+EMBEDDED, OWN = "embedded", "your data"
+COLUMNS = [
+    *("part", "model", "reference", "of_document", "figure", "label", "n", "before", "after"),
+    *("change", "low", "high", "verdict", "won", "lost", "p", *OVER_SEEDS),
+]
 
 
 class CompareSettings(Record):
@@ -59,22 +67,29 @@ class CompareSettings(Record):
 def pairs(models: Iterable[str], references: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     """(model, reference) of each comparison: of a model's name the longest beginning that is listed decides.
 
-    A reference is itself compared with those listed before it. Raises DataError for a reference that is no model, and for a
-    beginning that no model's name has.
+    A reference is itself compared with those listed before it. One that is none of `models` is left out.
     """
     models = sorted(models)
-    there = ", ".join(models) or "none"
-    for beginning, listed in references.items():
-        if not any(_begins(name, beginning) for name in models):
-            raise DataError(f"compare: no model with answers to compare begins with {beginning}. There is: {there}")
-        if strangers := [name for name in listed if name not in models]:
-            raise DataError(f"compare: {strangers[0]} has no answers to compare. There is: {there}")
     found = []
     for model in models:
         own = max((beginning for beginning in references if _begins(model, beginning)), key=len, default="")
         listed = references.get(own, ())
-        found += [(model, name) for name in (listed[: listed.index(model)] if model in listed else listed)]
+        found += [(model, name) for name in (listed[: listed.index(model)] if model in listed else listed) if name in models]
     return found
+
+
+def concerned(models: Iterable[str], references: dict[str, tuple[str, ...]]) -> list[str]:
+    """Those that comparisons are of, whether what they are compared with is there or not."""
+    listed = {name for names in references.values() for name in names}
+    return [model for model in sorted(models) if model in listed or any(_begins(model, beginning) for beginning in references)]
+
+
+def absent(models: Iterable[str], references: dict[str, tuple[str, ...]]) -> tuple[list[str], list[str]]:
+    """The beginnings that none of `models` has, and the references that are none of them."""
+    models = sorted(models)
+    beginnings = [beginning for beginning in references if not any(_begins(model, beginning) for model in models)]
+    listed = dict.fromkeys(name for names in references.values() for name in names)
+    return beginnings, [name for name in listed if name not in models]
 
 
 def _begins(name: str, beginning: str) -> bool:
@@ -165,13 +180,13 @@ def compare_two(told: dict[str, Told], name: str, reference: str, settings: Comp
 
 
 def compare_all(told: dict[str, Told], compared: list[tuple[str, str]], settings: CompareSettings, seed: int) -> pd.DataFrame:
-    """`compare_two` of each of the pairs `compared`, with the columns model, reference, of_document, and of each model with its
-    baseline and, by pairs of classes, with chance.
+    """`compare_two` of each of the pairs `compared`, with the columns model, reference, of_document, and of each model that
+    comparisons are of with its baseline and, by pairs of classes, with chance.
 
     Raises DataError for models that cannot be compared.
     """
     tables = []
-    for name in dict.fromkeys(model for pair in compared for model in pair):
+    for name in concerned(told, settings.references):
         answers, of_classes = told[name].answers, told[name].of_classes
         constant = baseline(answers)
         found = compare(answers, constant, settings.draws, seed_from(seed, name))
@@ -189,39 +204,59 @@ def compare_all(told: dict[str, Told], compared: list[tuple[str, str]], settings
 def compare_parts(told: dict[str, dict[str, Told]], settings: CompareSettings, seed: int) -> pd.DataFrame:
     """`compare_all` of each part that is compared, with the column part; of a part those pairs of which both say something.
 
-    Raises DataError for references and beginnings that no model has, and where no two models share a part.
+    Without a model to compare it has no row.
     """
     compared = pairs({name for part in settings.parts for name in told[part]}, settings.references)
     tables = []
     for part in settings.parts:
-        if own := [pair for pair in compared if {*pair} <= {*told[part]}]:
+        if concerned(told[part], settings.references):
+            own = [pair for pair in compared if {*pair} <= {*told[part]}]
             tables.append(compare_all(told[part], own, settings, seed).assign(part=part))
-    if not tables:
-        raise DataError(f"compare: no two models that are compared both have answers in {' or '.join(settings.parts)}")
-    table = pd.concat(tables, ignore_index=True).astype({"seeds": "Int64"})
-    first = ["part", "model", "reference", "of_document"]
-    return table[[*first, *table.columns.drop([*first, *OVER_SEEDS]), *OVER_SEEDS]]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    return table.reindex(columns=COLUMNS).astype({"seeds": "Int64"})
+
+
+def not_checked(told: dict[str, dict[str, Told]], settings: CompareSettings) -> dict[str, str]:
+    """The claims of a model that has no answers in the claim's part, each with why: a clause that names it."""
+    found = {}
+    for name, claim in settings.of_parts().items():
+        if missing := [model for model in (claim.better, claim.than) if model not in told[claim.part]]:
+            found[name] = f"{' and '.join(missing)} {'has' if len(missing) == 1 else 'have'} no {claim.part} answers"
+    return found
 
 
 def check_claims(told: dict[str, dict[str, Told]], settings: CompareSettings, seed: int) -> dict[str, dict[str, Any]]:
-    """`claims.check` of the settings' claims. Raises DataError for one of a model that has no answers in the claim's part."""
-    for name, claim in settings.of_parts().items():
-        own = told[claim.part]
-        if strangers := [model for model in (claim.better, claim.than) if model not in own]:
-            there = ", ".join(own) or "none"
-            raise DataError(f"the claim {name} is of {strangers[0]}, which has no {claim.part} answers. There is: {there}")
+    """`claims.check` of those of the settings' claims of which both models have answers."""
+    missing = not_checked(told, settings)
+    there = {name: claim for name, claim in settings.of_parts().items() if name not in missing}
 
     def compared(claim: Claim) -> pd.DataFrame:
         return compare_two(told[claim.part], claim.better, claim.than, settings, seed)
 
-    return claims.check(settings.of_parts(), compared, f"paired bootstrap of whole sequences, {settings.draws} draws")
+    return claims.check(there, compared, f"paired bootstrap of whole sequences, {settings.draws} draws")
 
 
-def read_told(folder: Path, parts: Iterable[str]) -> dict[str, dict[str, Told]]:
-    """What each model in `folder` says of each part, by part and name; one that says nothing of a part is left out there."""
-    found: dict[str, dict[str, Told]] = {part: {} for part in parts}
+def of_one_kind(folder: Path) -> tuple[str, list[str], dict[str, str]]:
+    """The data that comparisons are of; the models in `folder` whose answers are of it; by name the data of the others.
+
+    The data is embedded | your data, "" where a model has no card to tell. Where answers of several lie there, some are an
+    earlier run's: those of the user's own data count. Raises DataError where no model has answers.
+    """
+    kinds = {}
     for path in sorted(folder.glob("*/answers.parquet")):
         require_manifest(path.parent)
+        card = path.parent / CARD
+        kinds[path.parent.name] = str(read_json(card).get("trained_on", {}).get("data", "")) if card.is_file() else ""
+    if not kinds:
+        raise DataError(f"{folder}: no model has answers to compare: run `dvc repro`")
+    data = next(kind for kind in (OWN, *kinds.values()) if kind in kinds.values() and (kind or not any(kinds.values())))
+    return data, [name for name, kind in kinds.items() if kind == data], {n: kind for n, kind in kinds.items() if kind != data}
+
+
+def read_told(folder: Path, models: Iterable[str], parts: Iterable[str]) -> dict[str, dict[str, Told]]:
+    """What each of `models` says of each part, by part and name; one that says nothing of a part is left out there."""
+    found: dict[str, dict[str, Told]] = {part: {} for part in parts}
+    for path in (folder / name / "answers.parquet" for name in models):
         answers, of_classes = pd.read_parquet(path), None
         if (path.parent / SCORES).is_file():
             of_classes = pd.read_parquet(path.parent / SCORES).set_index("sample_id").drop(columns=["part", "actual"])
@@ -238,7 +273,7 @@ def signed_changes(table: pd.DataFrame) -> dict[str, Any]:
     rows = table[table["figure"].isin([*scores.FIGURES, MAP]) & table["reference"].isin(table["model"])]
     for row in rows.itertuples():
         of_model = found.setdefault(row.part, {}).setdefault(row.model, {})
-        of_model.setdefault(row.reference, {})[row.figure] = round(row.change, 4)
+        of_model.setdefault(row.reference, {})[row.figure] = round(row.change, 6)
     return found
 
 
@@ -252,12 +287,25 @@ def main() -> None:
     args = parser.parse_args()
     settings = section(args.params, CompareSettings, read_params())
     parts = dict.fromkeys([*settings.parts, *(claim.part for claim in settings.of_parts().values())])
-    told = read_told(args.answers, parts)
+    data, models, others = of_one_kind(args.answers)
+    told = read_told(args.answers, models, parts)
     table = compare_parts(told, settings, args.seed)
     checked = check_claims(told, settings, args.seed)
     with new_file(args.out) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
-    write_json(args.metrics, signed_changes(table) | ({"claims": checked} if checked else {}))
+        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+    skipped = not_checked(told, settings)
+    more = {"left_out": [*others], "claims": checked, "not_checked": skipped}
+    write_json(args.metrics, {"data": data} | signed_changes(table) | {name: value for name, value in more.items() if value})
+    beginnings, references = absent({name for part in settings.parts for name in told[part]}, settings.references)
+    strangers = [f"{name} ({kind or 'unknown'})" for name, kind in others.items()]
+    for what, names in (
+        (f"left out, as their answers are not of {data or 'known data'}", strangers),
+        ("not compared, as no model with answers begins so", beginnings),
+        ("no references, as they have no answers", references),
+        ("claims not checked", [f"{name}: {why}" for name, why in skipped.items()]),
+    ):  # fmt: skip
+        if names:
+            print(f"{what}: {', '.join(names)}")
     for row in table[(table["figure"] == "accuracy") & table["reference"].isin(table["model"])].itertuples():
         interval = f"({row.low:+.3f} to {row.high:+.3f})"
         print(f"{row.part}: {row.model} against {row.reference}: accuracy {row.change:+.3f} {interval}, {row.verdict}")

@@ -72,6 +72,10 @@ CLIP_HEADLINES = {
     TEST5: ("n", "map", "accuracy"),
 }
 
+# Decimals. Pages show three: of four, 0.7515152 would become 0.7515 and then 0.751. What pages only draw keeps four.
+DIGITS, DRAWN_DIGITS = 6, 4
+SHOWN = ("parts", "classes", "slices", "seeds")  # tables that pages show
+
 # What a model's card says, of models/<model>/model.json: a page has it without the model.
 CARD = (
     *("family", "architecture", "as_built", "classes", "image_px", "height_px", "width_px", "init", "started_from"),
@@ -176,8 +180,9 @@ def score(
 def write_tables(tables: dict[str, pd.DataFrame], folder: Path, name: str) -> None:
     """<name>.<table>.csv in `folder` for each."""
     for table, rows in tables.items():
+        form = f"%.{DIGITS if table in SHOWN else DRAWN_DIGITS}f"
         with new_file(folder / f"{name}.{table}.csv") as temporary:
-            rows.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
+            rows.to_csv(temporary, index=False, float_format=form, lineterminator="\n")
 
 
 def write_more(answers: Path, card: dict[str, Any], every: pd.DataFrame) -> None:
@@ -296,10 +301,10 @@ def curves(predictions: pd.DataFrame, pictures: pd.DataFrame, true: pd.DataFrame
 
 
 def rounded(value: Any) -> Any:
-    """Floats to 4 decimals, all the way down: more would be noise in git and in `dvc metrics diff`."""
+    """Floats to DIGITS decimals, all the way down: more would be noise in git and in `dvc metrics diff`."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
-    return round(value, 4) if isinstance(value, float) else value
+    return round(value, DIGITS) if isinstance(value, float) else value
 
 
 def main() -> None:

@@ -17,6 +17,19 @@ from playwright.sync_api import Browser, Page, sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDE, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
 MODELS = 3  # pages of models for each study that axe looks at: all are made by one template
+# Waits until the page has not scrolled for 6 frames.
+STILL = """async () => {
+  for (let still = 0, before = -1; still < 6; before = scrollY) {
+    await new Promise(requestAnimationFrame);
+    still = scrollY === before ? still + 1 : 0;
+  }
+}"""
+# How far from the top of the window the place that a link names is, 0 where it is near or the page ends.
+OFF = """link => {
+  const top = Math.round(document.getElementById(decodeURIComponent(link.slice(1))).getBoundingClientRect().top);
+  const atEnd = Math.ceil(scrollY + innerHeight) >= document.documentElement.scrollHeight;
+  return Math.abs(top) <= 50 || (atEnd && top > 0) ? 0 : top;
+}"""
 MISSING = "no Chromium: `make browser` installs it where it can, or name one in the variable CHROMIUM"
 
 
@@ -98,6 +111,18 @@ def out_of_order(page: Page) -> list[str]:
     return faults + [f"id twice: {name}" for name in sorted(set(ids)) if ids.count(name) > 1]
 
 
+def misses(page: Page) -> list[str]:
+    """Entries of the contents list that do not lead to their section: the last first, while nothing above it has been seen."""
+    faults = []
+    for link in reversed(page.locator("nav.contents a:visible").all()):
+        page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
+        link.evaluate("link => link.click()")
+        page.evaluate(STILL)
+        if off := page.evaluate(OFF, link.get_attribute("href")):
+            faults.append(f"misses by {off} px: {link.inner_text()}")
+    return faults
+
+
 def misbehaves(page: Page) -> list[str]:
     """Every table sorts, every gallery filters, and a picture opens large and closes again."""
     faults = []
@@ -142,6 +167,9 @@ def check_page(browser: Browser, path: Path, thorough: bool = True) -> list[str]
             found += [f"phone: {fault}" for fault in violations(page)]
             page.set_viewport_size(WIDE)
             found += misbehaves(page)
+        if path.name == "index.html":
+            page.reload()
+            found += misses(page)
         page.set_viewport_size(PHONE)
         if scrolls_sideways(page):
             found.append("scrolls sideways on a phone")

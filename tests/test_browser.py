@@ -12,7 +12,17 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from stages.pages.page import __file__ as of_pages
-from tests.browser_helpers import PHONE, check_page, check_site, scrolls_sideways, started_browser, violations, visited
+from tests.browser_helpers import (
+    PHONE,
+    WIDE,
+    check_page,
+    check_site,
+    misses,
+    scrolls_sideways,
+    started_browser,
+    violations,
+    visited,
+)
 
 HOSTILE = "<script>alert(1)</script> \"'$&amp;"
 TEMPLATE = """{% extends "base.html" %}
@@ -36,6 +46,29 @@ TEMPLATE = """{% extends "base.html" %}
 {{ gallery(items, "Mistakes of " ~ hostile, up) }}
 {% endblock %}
 """
+
+
+HEAD = '{% extends "base.html" %}{% from "macros.html" import framed, chart, gallery, pictures, films %}'
+TALL = f"""{HEAD}{{% block content %}}<h1>Tall</h1>
+<section id="one"><h2>One</h2>{{% for _ in range(12) %}}<p>{{{{ chart("", "chart.svg", "a chart") }}}}</p>
+<div style="height: 900px"></div>{{% endfor %}}</section>
+<section id="two"><h2>Two</h2>{{{{ gallery(items, "gallery", "") }}}}</section>
+<section id="three"><h2>Three</h2>{{% for item in items %}}{{{{ pictures([item], wide=true) }}}}{{{{ films([item]) }}}}{{% endfor %}}
+</section><section id="four"><h2>Four</h2><div style="height: 1500px"></div></section>{{% endblock %}}"""
+LONG = f"""{HEAD}{{% block content %}}<h1>{{{{ name }}}}</h1><h2>{{{{ name }}}}</h2><p class="lead">Worst at {{{{ name }}}}.</p>
+{{{{ gallery(items, "gallery", "") }}}}<h2>Table</h2>
+{{% call framed(name) %}}<thead><tr><th scope="col">class<th scope="col">{{{{ name }}}}</tr></thead>
+<tbody><tr><th scope="row">{{{{ name }}}}</th><td>1</tr></tbody>{{% endcall %}}{{% endblock %}}"""
+WIDEST = f"""{HEAD}{{% block content %}}<h1>Wide</h1>
+{{% call framed("Wide") %}}<thead><tr><th scope="col">model{{% for column in columns %}}<th scope="col">{{{{ column }}}}{{% endfor %}}</tr></thead>
+<tbody><tr><th scope="row">camera_trap-efficientdet-location</th>{{% for column in columns %}}<td>0.123 <small>0.100 to 0.150</small>
+{{% endfor %}}</tr></tbody>{{% endcall %}}{{% endblock %}}"""
+
+
+def environment(template: str) -> jinja2.Environment:
+    """That of the pages, with a template of the name tiny.html."""
+    loader = jinja2.ChoiceLoader([jinja2.DictLoader({"tiny.html": template}), jinja2.FileSystemLoader(Path(of_pages).parent)])
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
 
 
 def shot(at: int, label: str, outcome: str, location: str, boxes: bool) -> dict[str, Any]:
@@ -97,10 +130,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shot(4, "fox", "missed", "", True),
         ],
     }  # fmt: skip
-    loader = jinja2.ChoiceLoader([jinja2.DictLoader({"tiny.html": TEMPLATE}), jinja2.FileSystemLoader(Path(of_pages).parent)])
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    (study / "index.html").write_text(environment.get_template("tiny.html").render(**shown), encoding="utf-8")
-    plain = environment.from_string('{% extends "base.html" %}{% block content %}<h1>One</h1>{% endblock %}')
+    (study / "index.html").write_text(environment(TEMPLATE).get_template("tiny.html").render(**shown), encoding="utf-8")
+    plain = environment(TEMPLATE).from_string('{% extends "base.html" %}{% block content %}<h1>One</h1>{% endblock %}')
     (folder / "index.html").write_text(plain.render())
     (study / "data.html").write_text(plain.render(study=shown["study"]))
     for name in names:
@@ -212,6 +243,50 @@ def test_the_contents_list_leads_to_the_sections(page: Page) -> None:
     assert links.all_inner_texts() == [f"Models {HOSTILE}", "Confusion", "Pictures"]
     links.nth(1).click()
     assert page.url.endswith("#confusions")
+
+
+def test_a_jump_ends_at_its_section_past_charts_and_pictures(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "chart.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="600" height="500"/>')
+    Image.new("RGB", (480, 360)).save(tmp_path / "pictures/0.jpg")
+    items = [shot(0, "deer", "wrong", "", False) | {"width": 480, "height": 360}] * 30
+    path = tmp_path / "index.html"
+    path.write_text(environment(TALL).get_template("tiny.html").render(items=items))
+    with visited(browser, path) as (page, faults):
+        assert misses(page) == [] and faults == []
+        assert page.locator("nav.contents a").count() == 4
+    path.write_text(path.read_text().replace("<img src=", '<img loading="lazy" src='))
+    with visited(browser, path) as (page, _):
+        assert misses(page) != [], "what this test rests on"
+
+
+def test_long_names_do_not_widen_a_page(browser: Browser, tmp_path: Path) -> None:
+    name = "x" * 220
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (160, 120)).save(tmp_path / "pictures/0.jpg")
+    items = [shot(0, label, "wrong", place, True) for label, place in ((name, name), ("deer", "a"))]
+    path = tmp_path / "index.html"
+    path.write_text(environment(LONG).get_template("tiny.html").render(items=items, name=name))
+    for size in (PHONE, WIDE):
+        with visited(browser, path, viewport=size) as (page, _):
+            assert not scrolls_sideways(page)
+
+
+def test_lines_of_a_table_stay_under_cells_that_do_not_scroll(page: Page) -> None:
+    """A browser draws collapsed borders behind the ground of such a cell."""
+    cell = page.locator("tbody th").first
+    assert cell.evaluate("cell => getComputedStyle(cell).position") == "sticky"
+    assert cell.evaluate("cell => getComputedStyle(cell).borderCollapse") == "separate"
+
+
+def test_nothing_is_cut_in_print(browser: Browser, tmp_path: Path) -> None:
+    """The sheet is A4, landscape: 273 mm of it, 1031 px, are printed on."""
+    columns = ["parameters", "macro F1: unseen", "95 % interval", "calibration error, unseen: before"] * 4
+    path = tmp_path / "index.html"
+    path.write_text(environment(WIDEST).get_template("tiny.html").render(columns=columns))
+    with visited(browser, path, viewport={"width": 1031, "height": 700}) as (page, _):
+        page.emulate_media(media="print")
+        assert not scrolls_sideways(page)
 
 
 def test_a_page_follows_light_and_dark(page: Page) -> None:

@@ -104,6 +104,17 @@ def test_reliability_counts_its_answers(tmp_path: Path) -> None:
     assert {"as said, n 12", "calibrated on val, n 12"} <= set(texts(tmp_path / "a.svg"))
 
 
+def test_a_class_called_all_is_not_all_classes_pooled(tmp_path: Path) -> None:
+    def named(rows: pd.DataFrame) -> list[str]:
+        charts.precision_recall(rows, "x", tmp_path / "a.svg")
+        return [text for text in texts(tmp_path / "a.svg") if text.startswith("all")]
+
+    pooled = CURVES[CURVES["label"] == "all"]
+    assert named(CURVES) == ["all classes"]
+    assert named(pd.concat([pooled, pooled.assign(recall=[0.3, 0.6])])) == ["all classes", "all"]
+    assert named(pooled) == [], "one line needs no legend"
+
+
 def test_n_stands_beside_a_class(tmp_path: Path) -> None:
     charts.bars({"seen": {"deer": 0.5, "fox": 0.2}}, {"deer": 1234}, "F1", "x", tmp_path / "a.svg")
     assert {"deer, n 1,234", "fox"} <= set(texts(tmp_path / "a.svg"))

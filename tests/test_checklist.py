@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
 
 from stages.files import read_json
@@ -131,8 +132,8 @@ CHECKLIST = [
         ("camera_trap", "4: the gap", "image", "Macro F1 of each model, with 95 % intervals: seen, unseen"),
         ("camera_trap", "4: per-class results", "caption", "F1, precision and recall of each class"),
         ("camera_trap", "slides unseen, YOLOv5m and ResNeXt50: per class", "image", "F1 of each class"),
-        ("camera_trap", "4: confusion, seen, with missed and background", "caption", "at seen locations: column empty, animals missed"),
-        ("camera_trap", "4: confusion, unseen, with missed and background", "caption", "at unseen locations: column empty, animals missed"),
+        ("camera_trap", "4: confusion, seen, with missed and background", "caption", "at seen locations: column empty, what is not empty"),
+        ("camera_trap", "4: confusion, unseen, with missed and background", "caption", "at unseen locations: column empty, what is not empty"),
         ("camera_trap", "4: slices day/night, box size, location", "caption", "Slices"),
         ("camera_trap", "figure: worst mistakes", "heading", "gets wrong"),
         ("camera_trap", "4: every version scored on val, test, seen, unseen", "caption", "Macro F1 of pictures"),
@@ -226,6 +227,24 @@ def check_numbers(reports: Path, metrics: Path) -> tuple[int, list[str]]:
     return looked_for, wrong
 
 
+def check_accuracies(reports: Path, answers: Path) -> tuple[int, list[str]]:
+    """How many accuracies of models' cards were held against the answers themselves, in `answers`, a folder for each study, and
+    those that are not what these give to three digits: metrics files are rounded, answers are not."""
+    looked_for, wrong = 0, []
+    for path in sorted(answers.glob("*/*/answers.parquet")):
+        study, model = path.parts[-3:-1]
+        page = reports / study / MODELS / page_of(model)
+        if not page.is_file():
+            continue  # of an earlier run
+        table = pd.read_parquet(path)
+        for part, accuracy in (table["actual"] == table["predicted"]).groupby(table["part"]).mean().items():
+            looked_for += 1
+            there = cell(read(page), "All figures", words_of("accuracy", []), str(part))
+            if f"{accuracy:.3f}" not in there:
+                wrong.append(f"{model}: {part} accuracy {accuracy}, and there is {sorted(there)}")
+    return looked_for, wrong
+
+
 def check_summaries(reports: Path, metrics: Path) -> tuple[int, list[str]]:
     """How many figures the studies' summaries, of which the index is made, have of models, and those that are not the metrics'."""
     looked_for, wrong = 0, []
@@ -266,12 +285,27 @@ def test_a_figure_that_a_page_shows_otherwise_is_told(tmp_path: Path) -> None:
     assert wrong == ["other: none of its figures on the page of its study"]
 
 
+def test_an_accuracy_that_was_rounded_twice_is_told(tmp_path: Path) -> None:
+    answers = pd.DataFrame({"part": ["test"] * 165, "actual": "deer", "predicted": ["deer"] * 124 + ["fox"] * 41})
+    (tmp_path / "answers/wood/m").mkdir(parents=True)
+    answers.to_parquet(tmp_path / "answers/wood/m/answers.parquet")
+    for shown, wrong in (("0.752 0.685 to 0.812", 0), ("0.751 0.685 to 0.812", 1)):
+        card = tmp_path / shown[:5] / "wood" / MODELS / page_of("m")
+        card.parent.mkdir(parents=True)
+        figures = f"<tr><th>figure<th>test<tr><th>{words_of('accuracy', [])}<td>{shown}"
+        card.write_text(f"<table><caption>All figures</caption>{figures}</table>", encoding="utf-8")
+        found = check_accuracies(tmp_path / shown[:5], tmp_path / "answers")
+        assert (found[0], len(found[1])) == (1, wrong)
+
+
 @pytest.mark.slow
 def test_every_headline_is_the_one_in_its_metrics_file(clone: Path) -> None:
     looked_for, wrong = check_numbers(clone / "reports", clone / "metrics")
     assert wrong == [] and looked_for > 300
     looked_for, wrong = check_summaries(clone / "reports", clone / "metrics")
     assert wrong == [] and looked_for > 40
+    looked_for, wrong = check_accuracies(clone / "reports", clone / "data/answers")
+    assert wrong == [] and looked_for > 100
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from sklearn import metrics
 from stages import scores
 from stages.claims import Claim, check, choices, map_row, pair_rows, paired_pair_rows, wilson
 from stages.compare import CompareSettings
-from stages.files import DataError, new_folder, read_json
+from stages.files import DataError, new_folder, read_json, write_json
 from stages.scores import ALL_PAIRS, BETTER, CHANCE, UNDECIDED, WORSE
 
 CLASSES = ["run", "sit", "walk"]
@@ -141,22 +141,24 @@ def test_a_claim_holds_by_the_change_and_is_decided_by_its_interval(
     change: float, low: float, high: float, holds: bool, decided: bool
 ) -> None:
     row = {"figure": "map", "label": "", "n": 7, "change": change, "low": low, "high": high}
+    accuracy = row | {"figure": "accuracy", "change": 0.0, "won": 3, "lost": 1, "p": 0.625}
     of_a_class = {"figure": "recall", "label": "run", "n": 3, "change": 9.0, "low": 9.0, "high": 9.0}
     asked = []
 
     def compared(claim: Claim) -> pd.DataFrame:
         asked.append((claim.better, claim.than, claim.part))
-        return pd.DataFrame([of_a_class, row])
+        return pd.DataFrame([of_a_class, accuracy, row])
 
     found = check({"known": Claim(better="a", than="b", part="val")}, compared, "a test")
     assert found == {
         "known": {
-            "better": "a", "than": "b", "figure": "map", "part": "val", "change": change, "low": low, "high": high,
+            "better": "a", "than": "b", "figure": "map", "part": "val", "ours": False, "change": change, "low": low, "high": high,
             "holds": holds, "decided": decided, "test": "a test", "n": 7,
+            "won": 3, "lost": 1, "p": 0.625,
         }
     }  # fmt: skip
     assert asked == [("a", "b", "val")]
-    with pytest.raises(DataError, match="the claim x is of recall, which is not compared. There is: map"):
+    with pytest.raises(DataError, match="the claim x is of recall, which is not compared. There is: accuracy, map"):
         check({"x": Claim(better="a", than="b", figure="recall")}, compared, "a test")
 
 
@@ -173,6 +175,7 @@ def go(stage: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
                 table = answers(wide)
                 val = table.assign(part="val", sample_id="v" + table["sample_id"])
                 pd.concat([val, table]).to_parquet(out / "answers.parquet", index=False)
+                write_json(out / "card.json", {"trained_on": {"data": "your data"}})
                 of_test = wide.rename_axis("sample_id").reset_index().assign(part="test", actual=ACTUAL)
                 of_val = of_test.assign(part="val", sample_id="v" + of_test["sample_id"], run=0.0)
                 pd.concat([of_val, of_test]).to_parquet(out / "scores.parquet", index=False)
@@ -210,7 +213,7 @@ def test_the_stage_compares_clips_by_map_pairs_and_claims(go: Callable[..., Any]
     up, down = written["claims"]["up"], written["claims"]["down"]
     assert [up[name] for name in ("change", "low", "high")] == found.loc[("map", ""), ["change", "low", "high"]].tolist()
     assert (up["holds"], up["decided"]) == (True, True)
-    assert (down["holds"], down["decided"], down["change"]) == (False, True, -0.8333)
+    assert (down["holds"], down["decided"], down["change"]) == (False, True, -0.833333)
     assert "claim: m-high is better than m-low by map in test: +" in done.out and "), holds\n" in done.out
     assert "claim: m-low is better than m-high by accuracy in test: -0.833 (" in done.out and "), does not hold\n" in done.out
 
@@ -235,7 +238,6 @@ def test_a_pair_without_clips_is_left_out_and_named(go: Callable[..., Any], monk
 @pytest.mark.parametrize(
     ("about", "message"),
     [
-        ({"claims": {"up": {"better": "m-higher", "than": "m-low"}}}, "the claim up is of m-higher, which has no test answers"),
         (
             {"claims": {"up": {"better": "m-high", "than": "m-low", "figure": "mAP"}}},
             "the claim up is of mAP, which is not compared",

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from stages.claims import Claim
-from stages.compare import OVER_SEEDS, CompareSettings, baseline, compare, pairs
-from stages.files import DataError, new_folder, read_json
+from stages.compare import OVER_SEEDS, CompareSettings, absent, baseline, compare, concerned, pairs
+from stages.files import new_folder, read_json, write_json
 from stages.scores import BETTER, UNDECIDED
 
 COLUMNS = [
@@ -42,11 +42,16 @@ def answers(lying_right: int, standing_right: int, **more: Any) -> pd.DataFrame:
     return pd.DataFrame(table | more)
 
 
-def write(folder: Path, models: dict[str, pd.DataFrame], trainings: dict[str, list[float]]) -> None:
-    """`trainings` are the figures, all three the same, of each training of a model that has several."""
+def write(
+    folder: Path, models: dict[str, pd.DataFrame], trainings: dict[str, list[float]], kinds: dict[str, str] | None = None
+) -> None:
+    """`trainings` are the figures, all three the same, of each training of a model that has several; `kinds` the data of those
+    that are not of the user's own.
+    """
     for name, table in models.items():
         with new_folder(folder / name) as out:
             table.to_parquet(out / "answers.parquet", index=False)
+            write_json(out / "card.json", {"trained_on": {"data": (kinds or {}).get(name, "your data")}})
             found = trainings.get(name, [0.5])
             figures = dict.fromkeys(("accuracy", "balanced_accuracy", "f1_macro"), found)
             pd.DataFrame({"part": "test", "seed": range(1, len(found) + 1), **figures}).to_csv(out / "seeds.csv", index=False)
@@ -71,13 +76,11 @@ def test_the_longest_beginning_decides() -> None:
     assert pairs(models, {"d": ("d-vit",)}) == [("d-vit-scratch", "d-vit"), ("d-vit-scratch-augmented", "d-vit")]
 
 
-def test_references_and_beginnings_that_no_model_has_are_refused() -> None:
-    with pytest.raises(DataError, match=r"m-b has no answers to compare. There is: m-a"):
-        pairs(["m-a"], {"m": ("m-b",)})
-    with pytest.raises(DataError, match="no model with answers to compare begins with n. There is: m-a"):
-        pairs(["m-a"], {"n": ("m-a",)})
-    with pytest.raises(DataError, match="There is: none"):
-        pairs([], {"n": ("m-a",)})
+def test_references_and_beginnings_that_no_model_has_are_left_out_and_named() -> None:
+    models, references = ["m-a", "m-c", "o"], {"m": ("m-b", "m-a"), "n": ("m-b", "n-a")}
+    assert pairs(models, references) == [("m-c", "m-a")] and pairs([], references) == []
+    assert absent(models, references) == (["n"], ["m-b", "n-a"])
+    assert concerned([*models, "n-a"], references) == ["m-a", "m-c", "n-a"]
     with pytest.raises(ValueError, match="`document` names c, which is none of the references"):
         CompareSettings(references={"a": ("b",)}, document=("c",))
 
@@ -165,8 +168,11 @@ def test_the_baseline_names_the_commonest_class_and_the_first_of_equals() -> Non
 
 @pytest.fixture
 def go(stage: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
-    def run(models: dict[str, pd.DataFrame], trainings: dict[str, list[float]] | None = None, **about: Any) -> Any:
-        write(tmp_path / "answers", models, trainings or {})
+    def run(
+        models: dict[str, pd.DataFrame], trainings: dict[str, list[float]] | None = None, kinds: dict[str, str] | None = None,
+        **about: Any,
+    ) -> Any:  # fmt: skip
+        write(tmp_path / "answers", models, trainings or {}, kinds)
         params = {"compare": {"d": {"references": {"d": ["d-scratch", "d-transfer"]}, "document": ["d-transfer"], **about}}}
         return stage("compare", "--params", "compare.d", "--answers", "answers", "--seed", 3, "--out", "metrics/comparison.csv",
                      "--metrics", "metrics/comparison.json", params=params)  # fmt: skip
@@ -194,22 +200,23 @@ def test_the_stage_writes_every_comparison(go: Callable[..., Any]) -> None:
     ]
     assert set(table.loc[table["reference"] == "always standing", "figure"]) == {"accuracy", "balanced_accuracy", "f1_macro"}
     scratch = table[table["model"] == "d-scratch"]
-    assert (scratch["after"] == scratch["before"]).all() and set(scratch["before"]) == {0.75, 0.5, 0.4286}
+    assert (scratch["after"] == scratch["before"]).all() and set(scratch["before"]) == {0.75, 0.5, 0.428571}
     assert set(table["part"]) == {"test"}
     lying, standing = {0: 0.0, 6: 12 / 16, 7: 14 / 19}, {0: 60 / 70, 6: 60 / 64, 7: 56 / 61}  # F1 by how many lie rightly
     f1 = {right: (lying[right] + standing[right]) / 2 for right in lying}
     assert read_json(Path("metrics/comparison.json")) == {
+        "data": "your data",
         "test": {
             "d-mixup": {
                 "d-scratch": {
-                    "accuracy": 0.125, "balanced_accuracy": round(0.7 / 2 - 2 / 60, 4), "f1_macro": round(f1[7] - f1[0], 4)
+                    "accuracy": 0.125, "balanced_accuracy": round(0.7 / 2 - 2 / 60, 6), "f1_macro": round(f1[7] - f1[0], 6)
                 },
                 "d-transfer": {
-                    "accuracy": -0.025, "balanced_accuracy": round(0.1 / 2 - 2 / 60, 4), "f1_macro": round(f1[7] - f1[6], 4)
+                    "accuracy": -0.025, "balanced_accuracy": round(0.1 / 2 - 2 / 60, 6), "f1_macro": round(f1[7] - f1[6], 6)
                 },
             },
             "d-transfer": {
-                "d-scratch": {"accuracy": 0.15, "balanced_accuracy": 0.3, "f1_macro": round(f1[6] - f1[0], 4)}
+                "d-scratch": {"accuracy": 0.15, "balanced_accuracy": 0.3, "f1_macro": round(f1[6] - f1[0], 6)}
             },
         }
     }  # fmt: skip
@@ -237,24 +244,86 @@ def test_each_part_is_compared_by_itself_and_claims_in_theirs(go: Callable[..., 
         ["seen", "d-transfer", "d-scratch", 40, 0.15], ["unseen", "d-transfer", "d-scratch", 40, -0.25],
     ]  # fmt: skip
     written = read_json(Path("metrics/comparison.json"))
-    assert {*written} == {"seen", "unseen", "claims"} and {*written["unseen"]} == {"d-transfer"}
+    assert {*written} == {"data", "seen", "unseen", "claims"} and {*written["unseen"]} == {"d-transfer"}
     test = "paired bootstrap of whole sequences, 100 draws"
     last, first = written["claims"]["last"], written["claims"]["first"]
     assert (last["part"], last["change"], last["n"], last["test"]) == ("unseen", 0.25, 40, test)
     assert (first["part"], first["change"], first["holds"]) == ("val", 0.225, True)
+    assert (first["won"], first["lost"], first["p"]) == (9, 0, round(2 / 2**9, 6))  # nine more lie, and all stand alike
     assert "claim: d-transfer is better than d-scratch by accuracy in val: +0.225 (" in done.out
 
 
-def test_what_no_part_has_is_refused(go: Callable[..., Any]) -> None:
+def test_what_has_no_answers_is_left_out_and_named(go: Callable[..., Any]) -> None:
+    claims = {
+        "up": {"better": "d-transfer", "than": "d-scratch", "figure": "accuracy"},
+        "gone": {"better": "d-mixup", "than": "d-scratch", "figure": "accuracy"},
+        "both": {"better": "d-transfer", "than": "d-scratch", "figure": "accuracy", "part": "val"},
+    }
     models = {"d-scratch": answers(0, 30), "d-transfer": answers(6, 30)}
-    done = go(models, parts=["seen"])
-    assert done.code == 1 and "compare: no model with answers to compare begins with d. There is: none" in done.err
-    claims = {"up": {"better": "d-transfer", "than": "d-scratch", "figure": "accuracy", "part": "val"}}
-    done = go(models, claims=claims)
-    assert done.code == 1 and "the claim up is of d-transfer, which has no val answers. There is: none" in done.err
-    done = go({"d-scratch": answers(0, 30).assign(part="seen"), "d-transfer": answers(6, 30)}, parts=["seen", "test"])
-    assert done.code == 1 and "no two models that are compared both have answers in seen or test" in done.err
+    done = go(models, claims=claims, references={"d": ["d-none", "d-scratch"], "e": ["e-one"]}, document=[])
+    assert done.code == 0, done.err
+    assert "not compared, as no model with answers begins so: e\n" in done.out
+    assert "no references, as they have no answers: d-none, e-one\n" in done.out
+    assert (
+        "claims not checked: both: d-transfer and d-scratch have no val answers, gone: d-mixup has no test answers\n"
+        in done.out
+    )
+    written = read_json(Path("metrics/comparison.json"))
+    assert {*written["claims"]} == {"up"} and {*written["test"]["d-transfer"]} == {"d-scratch"}
+    assert written["not_checked"] == {
+        "gone": "d-mixup has no test answers", "both": "d-transfer and d-scratch have no val answers"
+    }  # fmt: skip
+
+
+def test_a_model_alone_has_its_baseline_and_without_answers_of_a_part_there_is_none(go: Callable[..., Any]) -> None:
+    done = go({"d-mixup": answers(0, 30)})
+    assert done.code == 0, done.err
+    table = pd.read_csv("metrics/comparison.csv")
+    assert set(table["reference"]) == {"always standing"} and list(table.columns) == [*COLUMNS, "won", "lost", "p", *OVER_SEEDS]
+    assert read_json(Path("metrics/comparison.json")) == {"data": "your data"}
+    for about in ({"parts": ["seen"]}, {"references": {"e": ["e-one"]}, "document": []}):
+        done = go({"d-mixup": answers(0, 30)}, **about)
+        assert done.code == 0, done.err
+        table = pd.read_csv("metrics/comparison.csv")
+        assert table.empty and list(table.columns) == [*COLUMNS, "won", "lost", "p", *OVER_SEEDS]
+
+
+def test_without_any_answers_it_is_refused(go: Callable[..., Any]) -> None:
+    done = go({})
+    assert done.code == 1 and "answers: no model has answers to compare: run `dvc repro`" in done.err
     assert not Path("metrics").exists()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "data", "left_out"),
+    [
+        ({"d-scratch": "embedded", "d-transfer": "embedded", "d-mixup": "embedded"}, "embedded", []),
+        ({"d-scratch": "embedded"}, "your data", ["d-scratch"]),
+        ({"d-mixup": "embedded", "d-scratch": ""}, "your data", ["d-mixup", "d-scratch"]),
+        ({"d-scratch": "", "d-transfer": "embedded", "d-mixup": "embedded"}, "embedded", ["d-scratch"]),
+        ({"d-scratch": "", "d-transfer": "", "d-mixup": ""}, "", []),
+    ],
+)
+def test_answers_of_other_data_are_left_out_and_named(
+    go: Callable[..., Any], kinds: dict[str, str], data: str, left_out: list[str]
+) -> None:
+    models = {"d-scratch": answers(0, 30), "d-transfer": answers(6, 30), "d-mixup": answers(7, 28)}
+    claims = {"up": {"better": "d-transfer", "than": "d-scratch", "figure": "accuracy"}}
+    done = go(models, claims=claims, kinds=kinds)
+    assert done.code == 0, done.err
+    written = read_json(Path("metrics/comparison.json"))
+    assert next(iter(written)) == "data" and written["data"] == data and written.get("left_out", []) == left_out
+    assert {*pd.read_csv("metrics/comparison.csv")["model"]} == {*models} - {*left_out}
+    assert ("up" in written.get("not_checked", {})) == ("d-scratch" in left_out)
+    assert all(f"{name} ({kinds[name] or 'unknown'})" in done.out for name in left_out)
+    assert ("left out, as their answers" in done.out) == bool(left_out)
+
+
+def test_a_model_without_a_card_is_of_unknown_data(go: Callable[..., Any], tmp_path: Path) -> None:
+    with new_folder(tmp_path / "answers/d-old") as out:
+        answers(0, 30).to_parquet(out / "answers.parquet", index=False)
+    done = go({"d-scratch": answers(0, 30)})
+    assert done.code == 0 and "left out, as their answers are not of your data: d-old (unknown)" in done.out
 
 
 def test_the_stage_says_how_a_change_varies_over_seeds(go: Callable[..., Any]) -> None:
@@ -263,7 +332,7 @@ def test_the_stage_says_how_a_change_varies_over_seeds(go: Callable[..., Any]) -
     table = pd.read_csv("metrics/comparison.csv").set_index("figure")
     both = (table["model"] == "d-transfer") & (table["reference"] == "d-scratch")
     found = table.loc[both, OVER_SEEDS]
-    assert found.loc["accuracy"].tolist() == pytest.approx([2, 0.2, 0.1414])
+    assert found.loc["accuracy"].tolist() == pytest.approx([2, 0.2, 0.141421])
     assert found.loc["f1_macro"].equals(found.loc["accuracy"].rename("f1_macro"))
     assert found.loc[["recall"]].isna().all(axis=None)
     assert table.loc[~both, OVER_SEEDS].isna().all(axis=None), "no other two were both trained twice"

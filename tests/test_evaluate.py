@@ -322,8 +322,16 @@ def test_slices_by_light_and_size_of_the_largest_box() -> None:
 
 
 def test_rounded_goes_all_the_way_down() -> None:
-    value = {"a": 0.123456, "b": {"c": 1 / 3, "n": 7}, "d": "text"}
-    assert rounded(value) == {"a": 0.1235, "b": {"c": 0.3333, "n": 7}, "d": "text"}
+    value = {"a": 0.12345678, "b": {"c": 1 / 3, "n": 7}, "d": "text"}
+    assert rounded(value) == {"a": 0.123457, "b": {"c": 0.333333, "n": 7}, "d": "text"}
+
+
+def test_what_pages_show_by_three_digits_is_written_by_six(tmp_path: Path) -> None:
+    tables = dict.fromkeys(("parts", "seeds", "classes", "slices", "pr"), pd.DataFrame({"accuracy": [124 / 165]}))
+    evaluate.write_tables(tables, tmp_path, "m")
+    written = {name: (tmp_path / f"m.{name}.csv").read_text().split()[1] for name in tables}
+    assert written == dict.fromkeys(("parts", "seeds", "classes", "slices"), "0.751515") | {"pr": "0.7515"}
+    assert all(f"{float(written[name]):.3f}" == f"{124 / 165:.3f}" == "0.752" for name in written if name != "pr")
 
 
 # The command line ----------------------------------------------------------------------------------------------------
@@ -425,8 +433,8 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
     assert set(metrics) == {"val", "seen", "unseen", "gap", "data", "architecture"}
     assert metrics["seen"] == {"f1_macro": 1}
     assert metrics["unseen"]["n"] == 2
-    assert metrics["unseen"]["f1_macro"] == 0.3333
-    assert metrics["gap"] == 0.6667
+    assert metrics["unseen"]["f1_macro"] == 0.333333
+    assert metrics["gap"] == 0.666667
     assert (metrics["data"], metrics["architecture"]) == ("your data", "tiny at 8 px, scratch")
     names = "classes.csv confusion.csv json parts.csv pr.csv reliability.csv seeds.csv slices.csv".split()
     assert sorted(path.name for path in Path("metrics").iterdir()) == [f"m.{name}" for name in names]
@@ -434,14 +442,14 @@ def test_the_stage_writes_metrics_tables_and_answers(stage: Callable[..., Any], 
     assert parts.index.tolist() == ["val", "seen", "unseen"]
     assert parts["n"].tolist() == [2, 2, 2]  # the picture that is called NA is one of seen's
     assert parts["accuracy"].tolist() == [1, 1, 0.5]
-    assert parts["sequence_f1_macro"].tolist() == [1, 1, 0.3333]
+    assert parts["sequence_f1_macro"].tolist() == [1, 1, 0.333333]
     assert "map50" not in parts
     confusion = pd.read_csv("metrics/m.confusion.csv").query("part != 'val'").to_numpy().tolist()
     assert confusion == [["picture", "seen", "deer", "deer", 1], ["picture", "seen", "fox", "fox", 1],
                          ["picture", "unseen", "deer", "deer", 1], ["picture", "unseen", "fox", "deer", 1]]  # fmt: skip
     classes = pd.read_csv("metrics/m.classes.csv")
     assert classes.query("part == 'unseen' and label == 'deer'")[["n", "predicted", "precision", "recall", "f1", "in_train"]
-                         ].to_numpy().tolist() == [[1, 2, 0.5, 1, 0.6667, True]]  # fmt: skip
+                         ].to_numpy().tolist() == [[1, 2, 0.5, 1, 0.666667, True]]  # fmt: skip
     assert check_manifest(Path("answers")) == []
     assert sorted(path.name for path in Path("answers").iterdir()) == [
         "answers.parquet", "card.json", "chosen.json", "curves.parquet", "manifest.json", "seeds.csv", "sequences.parquet"
@@ -497,12 +505,12 @@ def test_figures_of_further_seeds_are_spread_and_tabled(stage: Callable[..., Any
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
     assert metrics["unseen"] == once["unseen"] | {
-        "seeds": 3, "accuracy_mean": 0.8333, "accuracy_sd": 0.2887, "balanced_accuracy_mean": 0.8333, "balanced_accuracy_sd": 0.2887,
-        "f1_macro_mean": 0.7778, "f1_macro_sd": 0.3849,
+        "seeds": 3, "accuracy_mean": 0.833333, "accuracy_sd": 0.288675,
+        "balanced_accuracy_mean": 0.833333, "balanced_accuracy_sd": 0.288675, "f1_macro_mean": 0.777778, "f1_macro_sd": 0.3849,
     }  # fmt: skip
     assert metrics["seen"] | {"seeds": 3} == metrics["seen"] and metrics["seen"]["accuracy_sd"] == 0
     seeds = pd.read_csv("metrics/m.seeds.csv").query("part == 'unseen'")
-    assert seeds[["seed", "accuracy", "f1_macro"]].to_numpy().tolist() == [[1, 1, 1], [2, 0.5, 0.3333], [3, 1, 1]]
+    assert seeds[["seed", "accuracy", "f1_macro"]].to_numpy().tolist() == [[1, 1, 1], [2, 0.5, 0.333333], [3, 1, 1]]
 
 
 def test_the_stage_is_the_same_twice(stage: Callable[..., Any], predicted: Any) -> None:
@@ -613,12 +621,12 @@ def test_the_stage_measures_a_detector_s_boxes_and_its_pictures(stage: Callable[
     assert done.code == 0, done.err
     metrics = read_json(Path("metrics/m.json"))
     assert metrics["val"]["map50"] == 1
-    assert metrics["seen"]["map50"] == 0.6667
+    assert metrics["seen"]["map50"] == 0.666667
     assert "map50" not in metrics["unseen"], "there is no box"
     parts = pd.read_csv("metrics/m.parts.csv").set_index("part")
     assert parts.index.tolist() == ["val", "test", "seen", "unseen"]
     assert parts["boxes"].tolist() == pytest.approx([2, float("nan"), 2, float("nan")], nan_ok=True)
-    assert parts.loc["seen", ["map50", "map50_95", "box_f1"]].tolist() == [0.6667, 0.3767, 0.5]
+    assert parts.loc["seen", ["map50", "map50_95", "box_f1"]].tolist() == [0.666667, 0.376733, 0.5]
     chosen = read_json(Path("answers/chosen.json"))
     assert set(chosen) == {"image_threshold", "box_threshold", "temperature", "bias"}
     assert (chosen["image_threshold"], chosen["box_threshold"]) == (0.8, 0.8)
@@ -632,7 +640,7 @@ def test_the_stage_measures_a_detector_s_boxes_and_its_pictures(stage: Callable[
         ["deer", "deer", 1], ["deer", "missed", 1], ["background", "deer", 1]
     ]  # fmt: skip
     classes = pd.read_csv("metrics/m.classes.csv").set_index(["part", "label"])
-    assert classes.loc[("seen", "deer"), ["n", "boxes", "ap50"]].tolist() == [1, 2, 0.6667]
+    assert classes.loc[("seen", "deer"), ["n", "boxes", "ap50"]].tolist() == [1, 2, 0.666667]
     assert pd.isna(classes.loc[("unseen", "fox"), "ap50"])
     assert "m seen: macro F1" in done.out and ", mAP50 0.667, n 2" in done.out
     sizes = pd.read_csv("metrics/m.slices.csv").query("slice == 'box_size'")
@@ -807,7 +815,7 @@ def test_figures_of_poses_of_further_seeds_are_spread(stage: Callable[..., Any],
     further_seeds(pd.read_parquet(Path("predictions") / TABLE))
     assert stage(*pose_model).code == 0
     found = read_json(Path("metrics/m.json"))["test"]
-    spread = {"seeds": 2, "map50_mean": 0.6634, "map50_sd": 0, "pckh_mean": 0.6444, "pckh_sd": 0}
+    spread = {"seeds": 2, "map50_mean": 0.663366, "map50_sd": 0, "pckh_mean": 0.644444, "pckh_sd": 0}
     assert found | spread == found
 
 
@@ -823,8 +831,8 @@ def test_the_stage_measures_poses_and_writes_what_the_graph_expects(stage: Calla
     assert metrics == {
         "val": {"map50": 1.0, "pckh": 1.0},
         "test": {
-            "n": 2, "people": 3, "map50": 0.6634, "map50_low": 0.505, "map50_high": 1.0, "map50_95": 0.6634,
-            "pckh": 0.6444, "pckh_low": 0.5, "pckh_high": 0.9333, "mean_pose": 0.4889,
+            "n": 2, "people": 3, "map50": 0.663366, "map50_low": 0.50495, "map50_high": 1.0, "map50_95": 0.663366,
+            "pckh": 0.644444, "pckh_low": 0.5, "pckh_high": 0.933333, "mean_pose": 0.488889,
         },
         "data": "your data", "architecture": "tiny at 8 px, scratch",
     }  # fmt: skip
@@ -974,7 +982,7 @@ def test_map_of_clips_of_further_seeds_is_spread(stage: Callable[..., Any], clip
     further_seeds(class_rows(SCORED_CLIPS.assign(run=SCORED_CLIPS["run"].where(SCORED_CLIPS.index != "t3", 0.7))))
     assert stage(*words).code == 0
     test = read_json(Path("metrics/m.json"))["test"]
-    assert test | {"seeds": 2, "map_mean": (0.875 + 1) / 2, "map_sd": 0.0884} == test
+    assert test | {"seeds": 2, "map_mean": (0.875 + 1) / 2, "map_sd": 0.088388} == test
 
 
 def test_the_model_s_own_figures_are_measured_once(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ def gallery(out: str = "page") -> Gallery:
 
 
 def answer(**more: Any) -> pd.DataFrame:
-    return pd.DataFrame([{"sample_id": UNSEEN[0], "actual": "deer", "predicted": "fox", "score": 0.8, "part": "unseen"} | more])
+    return pd.DataFrame(
+        [{"sample_id": UNSEEN[0], "actual": "deer", "predicted": "fox", "calibrated": 0.8, "part": "unseen"} | more]
+    )
 
 
 # What is shown of a model --------------------------------------------------------------------------------------------
@@ -51,10 +54,42 @@ def test_the_surest_mistakes_of_the_unseen_part_come_first_then_misses_false_ala
     assert [item["id"] for item in items[:5]] == [deer, fox, script_2, script, empty]
     assert {item["id"] for item in items[5:]} == {deer_2, empty_2, fox_2}
     first = items[0]
-    assert first["text"] == "deer, called fox (0.90)" and first["score"] == pytest.approx(0.9)
+    calibrated = small.study().answers_of("m").set_index("sample_id")["calibrated"]
+    assert abs(calibrated[deer] - 0.9) > 0.01, "else it is not seen which of the two is said"
+    assert first["text"] == f"deer, called fox ({calibrated[deer]:.2f} sure)" and first["sure"] == calibrated[deer]
     assert (first["label"], first["predicted"], first["part"]) == ("deer", "fox", "unseen")
     assert first["location"] == f"{small.PLACE}2"
-    assert items[-1]["text"] == f"{items[-1]['label']} (0.70)"
+    assert items[-1]["text"] == f"{items[-1]['label']} ({calibrated[items[-1]['id']]:.2f} sure)"
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, *rows: tuple[str, str, str, float]) -> list[tuple[str, float]]:
+    """Label and confidence of the mistakes shown, 3 at most: of answers of (sequence, actual, predicted, calibrated)."""
+    columns = ["seq_id", "actual", "predicted", "calibrated"]
+    answers = pd.DataFrame(rows, columns=columns).assign(sample_id=(UNSEEN * 2)[: len(rows)], part="unseen", score=0.5)
+    given = gallery()
+    model = SimpleNamespace(answers=Path("answers"), models={"m": {"chosen": {}}}, answers_of=lambda _: answers)
+    monkeypatch.setattr(module, "A_MODEL", {"wrong": 3, "missed": 3, "false alarm": 3, "right": 0})
+    monkeypatch.setattr(given, "items", lambda chosen, *_: chosen.to_dict("records"))
+    monkeypatch.setattr(given, "study", model)
+    monkeypatch.setattr(given, "boxes_of", lambda *_: None)
+    Path("answers/m").mkdir(parents=True, exist_ok=True)
+    Path("answers/m/answers.parquet").touch()
+    return [(item["actual"], item["calibrated"]) for item in given.of_model("m")]
+
+
+def test_the_class_found_worst_is_among_the_mistakes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foxes = [(f"s{n}", "fox", "deer", 0.9 - n / 100) for n in range(4)]
+    right = [("s10", "fox", "fox", 0.9), ("s11", "deer", "deer", 0.9)]
+    deer, script = ("s20", "deer", "fox", 0.3), ("s21", SCRIPT, "fox", 0.2)
+    assert answered(monkeypatch, *foxes, *right, deer, script) == [("fox", 0.9), ("deer", 0.3), (SCRIPT, 0.2)]
+
+
+def test_no_sequence_has_two_mistakes_of_a_kind(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foxes = [("s0", "fox", "deer", 0.9), ("s0", "fox", "deer", 0.8), ("s1", "fox", "deer", 0.7)]
+    missed = [("s2", "deer", EMPTY, 0.9), ("s2", "deer", EMPTY, 0.8)]
+    alarms = [("s3", EMPTY, "deer", 0.9), ("s3", EMPTY, "fox", 0.8), ("s4", EMPTY, "fox", 0.1)]
+    shown = answered(monkeypatch, *foxes, *missed, *alarms)
+    assert shown == [("fox", 0.9), ("fox", 0.7), ("deer", 0.9), (EMPTY, 0.9), (EMPTY, 0.1)]
 
 
 def test_the_cap_holds_and_is_stated(stage: Callable[..., Any], project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +98,11 @@ def test_the_cap_holds_and_is_stated(stage: Callable[..., Any], project: Path, m
     shown = gallery()
     assert [item["outcome"] for item in shown.of_model("m")] == ["wrong", "right"]
     assert shown.cap.startswith("At most 4 pictures of a model: 1 wrong, 2 missed, 0 false alarms, 1 right")
-    assert "480 px" in shown.cap and "data/answers/wood <em>/<model>/answers.parquet" in shown.cap
+    assert (
+        "480 px" in shown.cap
+        and "first the surest of each class" in shown.cap
+        and "data/answers/wood <em>/<model>/answers.parquet" in shown.cap
+    )
 
 
 def test_a_model_without_answers_has_no_pictures(project: Path) -> None:
@@ -102,7 +141,7 @@ def test_a_large_picture_is_made_smaller_and_its_boxes_are_shares(stage: Callabl
 
 def test_hostile_ids_name_no_file(project: Path) -> None:
     (item,) = gallery().items(answer(sample_id="<i>&q", actual="fox", predicted=SCRIPT))
-    assert item["id"] == "<i>&q" and item["text"] == f"fox, called {SCRIPT} (0.80)"
+    assert item["id"] == "<i>&q" and item["text"] == f"fox, called {SCRIPT} (0.80 sure)"
     assert all(path.stem.isalnum() and path.suffix == ".jpg" for path in Path("page/pictures").iterdir())
 
 

@@ -20,7 +20,14 @@ STRANGE = f"{SCRIPT}$x$ \"q' & {'long' * 12}"
 def study(name: str = "wood", models: int = 3, **more: Any) -> dict[str, Any]:
     """A summary as the report stage leaves it: model m0 is the best by validation, the last the highest."""
     rows = [
-        {"model": f"{name}-m{n}", "value": 0.1 + 0.05 * n, "low": 0.05 * n, "high": 0.2 + 0.05 * n, "document": None}
+        {
+            "model": f"{name}-m{n}",
+            "n": 37 + n,
+            "value": 0.1 + 0.05 * n,
+            "low": 0.05 * n,
+            "high": 0.2 + 0.05 * n,
+            "document": None,
+        }
         for n in range(models)
     ]
     found = {"figure": "macro F1 at unseen locations", "part": "unseen", "n": 37, "baseline": 0.125, "models": rows}
@@ -74,7 +81,19 @@ def test_a_study_shows_the_model_that_validation_finds_best(indexed: Callable[..
     rows = page.table("model")
     assert [row[0].split()[0] for row in rows] == ["wood-m0", "wood-m1", "wood-m2"]
     assert "best by validation" in rows[0][0] and "best" not in rows[2][0]
-    assert rows[1][2:] == ["embedded data", "macro F1 at unseen locations", "0.150", "0.050 to 0.250", "37", "–"]
+    assert rows[1][2:] == ["embedded data", "macro F1 at unseen locations", "0.150", "0.050 to 0.250", "38", "–"]
+    assert "Claims checked: 2 hold" in said and "their intervals lean" in said
+
+
+def test_figures_without_an_interval_are_shown_without_one(indexed: Callable[..., Page]) -> None:
+    found = study()
+    for row in found["headline"]["models"]:
+        row |= {"low": None, "high": None}
+    write_study(found)
+    page = indexed("wood")
+    assert "0.100 macro F1 at unseen locations, n 37 95 % interval –" in text_of(page)
+    assert [row[5] for row in page.table("model")] == ["–"] * 3
+    assert Path("reports/headline.png").is_file()
 
 
 def test_a_study_that_was_not_run_shows_as_such_with_what_runs_it(indexed: Callable[..., Page]) -> None:
@@ -93,11 +112,11 @@ def test_an_index_of_nothing_says_so_of_each(indexed: Callable[..., Page]) -> No
 
 
 def test_a_study_with_missing_models_names_them(indexed: Callable[..., Page]) -> None:
-    write_study(study(missing=["wood-x", "wood-y"], left_out=["wood-old"]))
+    write_study(study(missing=["wood-x", "wood-y"], left_out=["wood-old (it has no answers)"]))
     said = text_of(indexed("wood"))
     assert "3 of 5 models evaluated" in said
     assert "as they were not run or failed: wood-x, wood-y. dvc repro evaluate@wood-x runs the first" in said
-    assert "wood-old" in said
+    assert "Left out: wood-old (it has no answers)." in said
 
 
 def test_a_study_without_any_figure_has_no_headline(indexed: Callable[..., Page]) -> None:

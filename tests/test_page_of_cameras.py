@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.files import read_json, write_json
+from stages.files import read_json, write_json, write_manifest
 from stages.pages import andi
 from stages.pages.of_cameras import best_of, choices, judged_part, majority_f1
 from stages.pages.study import read_models
@@ -109,9 +109,11 @@ def test_the_headline_is_of_the_model_that_val_finds_best_and_beside_always_nami
     evaluated("bad", sure=0.2)
     text = " ".join(report().text.split())
     assert "macro F1 at unseen locations of good: 1.000 (95 % interval 1.000 to 1.000), n 4." in text
-    assert "Always naming the commonest class: 0.222, which is worse." in text  # deer are 2 of 4: 2/3 of one of three classes
+    # deer are 2 of 4: 2/3 of one of three classes
+    assert "commonest class: 0.222, which is worse, by the model's own interval alone, as the two were not compared" in text
+    assert "Its interval has no width" in text and "Nothing is wrong at unseen locations" in text
     assert "It names 100 % of the pictures at unseen locations rightly; always the commonest class, 50 %." in text
-    assert "Of 3 pictures with an animal it calls 0 empty (missed); of 1 empty ones it calls 0 an animal" in text
+    assert "Of 3 pictures that are not empty it calls 0 empty (missed); of 1 empty ones it calls 0 something else" in text
     summary = read_json(Path("page/summary.json"))["headline"]
     assert (summary["best"], summary["n"], summary["part"]) == ("good", 4, "unseen")
     assert [(row["model"], row["value"], row["document"]) for row in summary["models"]] == [
@@ -127,8 +129,8 @@ def test_the_choice_names_one_model_for_each_question(evaluated: Callable[..., N
     evaluated("unmeasured", cost=None)
     rows = report().table("question")
     assert [(row[0].split(":")[0], row[1]) for row in rows] == [
-        ("best, by macro F1 in val", "good"),
-        ("highest at unseen locations", "good"),
+        ("best on val pictures", "good"),
+        ("highest at unseen locations (for reference", "good"),
         ("quickest to answer", "small"),
         ("quickest classifier", "quick"),
         ("quickest to train", "quick"),
@@ -217,7 +219,10 @@ def test_the_page_says_what_is_absent_what_is_left_out_and_what_was_rejected(
     page = report()
     text = " ".join(page.text.split())
     assert all(f"Absent from {part}: {NEVER} (plain)." in text for part in ("val", "seen", "unseen"))
-    assert "Left out, since their figures belong to another run or other data: elsewhere, gone." in text
+    assert (
+        "elsewhere (its figures belong to another run or other data); gone (its figures belong to another run: it has no"
+        in text
+    )
     assert "21 pictures in, 18 kept, 3 rejected; 14 boxes. Source: Ours." in text
     assert page.table("reason") == [["empty file", "picture", "3"]]
     assert [row[:2] for row in page.table("part")] == [["seen", "4"], ["train", "6"], ["unseen", "4"], ["val", "4"]]
@@ -265,6 +270,65 @@ def test_altered_inputs_are_refused(stage: Callable[..., Any], evaluated: Callab
     assert not Path("page").exists()
 
 
+def test_the_verdict_on_always_naming_the_commonest_is_that_of_the_paired_comparison(
+    stage: Callable[..., Any], evaluated: Callable[..., None], report: Callable[[], Page]
+) -> None:
+    evaluated("good")
+    evaluated("same", sure=0.9)
+    report_helpers.compare(stage, references={"good": ["same"]}, parts=["seen", "unseen"])
+    rows = pd.read_csv("metrics/comparison.csv", keep_default_na=False)
+    constant = rows["reference"].str.startswith("always") & (rows["part"] == "unseen") & (rows["figure"] == "f1_macro")
+    assert constant.any()
+    for verdict, words in (("undecided", "so it is not shown to be better than that."), ("worse", "so the model is worse.")):
+        # The model's own interval, 1 to 1, lies above the constant's 0.222: it has no say where there is a comparison.
+        rows.loc[constant, ["change", "low", "high", "verdict"]] = [0.1, -0.05, 0.25, verdict]
+        rows.to_csv("metrics/comparison.csv", index=False)
+        text = " ".join(report().text.split())
+        assert f"on the same items: +0.100 (-0.050 to +0.250, paired bootstrap), {words}" in text
+        assert "which is worse" not in text and "own interval alone" not in text
+    best = read_json(Path("page/summary.json"))["headline"]["models"][0]
+    assert (best["model"], best["n"], best["against"]["verdict"]) == ("good", 4, "worse")
+
+
+def test_versions_are_told_apart_by_the_models_that_the_page_has(
+    evaluated: Callable[..., None], report: Callable[[], Page], project: Path
+) -> None:
+    shutil.copytree("splits/class", "splits/location")
+    found = read_json(Path("splits/report.json"))
+    write_json(Path("splits/report.json"), found | {"location": found["class"]})
+    write_manifest(Path("splits"))
+    for name in ("one-class", "two-class"):
+        evaluated(name)
+    assert "differ in their val pictures" not in report().text
+    for path in Path("metrics").glob("two-class.*"):
+        shutil.copy(path, str(path).replace("two-class", "two-location"))
+    shutil.copytree("answers/two-class", "answers/two-location")
+    assert "differ in their val pictures" in report().text
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("classes.csv", None), ("parts.csv", None), ("parts.csv", ""), ("classes.csv", "a,b\n1\n2,3,4\n"), ("slices.csv", ""),
+        ("confusion.csv", "part,actual\nseen,deer\n"), ("parts.csv", "part,n,f1_macro\n"), ("json", "{"), ("json", "[]"),
+        ("parts.csv", "part,n,f1_macro\nseen,4,much\n"), ("reliability.csv", "\xff"), ("cost.json", "{"),
+    ],
+)  # fmt: skip
+def test_a_damaged_model_is_left_out_with_the_reason_and_the_others_are_shown(
+    evaluated: Callable[..., None], report: Callable[[], Page], table: str, text: str | None
+) -> None:
+    evaluated("hurt")
+    shutil.copytree("answers/hurt", "answers/whole")
+    for path in Path("metrics").glob("hurt.*"):
+        shutil.copy(path, str(path).replace("hurt", "whole"))
+    path = Path(f"metrics/hurt.{table}")
+    path.unlink() if text is None else path.write_bytes(text.encode("latin-1"))
+    page = report()
+    said = [found for found in read_json(Path("page/summary.json"))["left_out"] if found.startswith("hurt (")]
+    assert len(said) == 1 and f"hurt.{table}" in said[0] and said[0] in " ".join(page.text.split())
+    assert [row["model"] for row in read_json(Path("page/summary.json"))["headline"]["models"]] == ["whole"]
+
+
 # Its parts -----------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +357,9 @@ def test_choices_know_whose_val_lies_elsewhere() -> None:
         "y-location": model(0.1, 0.8, 4, 8, 2),
     }
     assert chosen(models, frozenset({"location"}))[:2] == ["x-location", "x-class"]  # a val of train's cameras flatters memory
+    models["z-location"] = model(0.95, 0.1, 4, 8, 2)
+    assert chosen(models, frozenset({"location"}))[:2] == ["z-location", "x-class"], "that row is of train's own cameras"
+    del models["z-location"]
     assert best_of(models, frozenset({"location"})) == "x-location" and best_of(models) == "x-class"
 
 
@@ -343,4 +410,5 @@ def test_metrics_are_read_with_their_parts_and_what_val_chose(evaluated: Callabl
     assert (models["plain"]["cost"], models["finder"]["cost"]) == (COST, {})
     assert "map50" not in models["plain"]["parts"]["seen"] and models["finder"]["parts"]["seen"]["map50"] == 1
     assert set(models["finder"]["chosen"]) == {"image_threshold", "box_threshold", "temperature", "bias"}
-    assert read_models(Path("metrics"), Path("answers"), "embedded") == ({}, ["finder", "plain"])
+    why = "(its figures belong to another run or other data)"
+    assert read_models(Path("metrics"), Path("answers"), "embedded") == ({}, [f"finder {why}", f"plain {why}"])

@@ -151,8 +151,8 @@ def test_claims_are_told_whatever_became_of_them(page: Page) -> None:
     known, turned, sure = page.table("claim")
     assert known[0] == f"{KINETICS} is better than {SCRATCH} by mAP" and known[1] == f"undecided {VERDICTS[UNDECIDED, True]}"
     assert known[4] == "12" and known[5] == "test: paired bootstrap of whole sequences, 40 draws"
-    assert known[6] == "+0.214 0.537 less 0.323"
-    assert sure[2] == "+0.667" and sure[1] == f"holds {VERDICTS[HOLDS, True]}" and sure[6] == "–"
+    assert known[6] == "3 to 0 p 0.2500" and known[7] == "+0.214 0.537 less 0.323"
+    assert sure[2] == "+0.667" and sure[1] == f"holds {VERDICTS[HOLDS, True]}" and sure[7] == "–"
     assert (
         turned[0].endswith("by accuracy") and turned[2] == "-0.500" and turned[1] == f"does not hold {VERDICTS[FAILS, False]}"
     )

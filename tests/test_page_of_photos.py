@@ -92,6 +92,35 @@ def test_models_stand_beside_the_documents_figures(evaluated: Callable[..., None
     assert "do not compare with each other" in page.text and "measured on the data given" in page.text
 
 
+def test_a_model_that_has_all_right_is_said_to_fail_nowhere(evaluated: Callable[..., None], report: Callable[[], Page]) -> None:
+    evaluated("own", right=IDS)
+    page = report()
+    text = " ".join(page.text.split())
+    assert "It fails on no class: each has a recall of 1" in text and "It fails most on" not in text
+    assert "Its interval has no width" in text
+    assert "What own gets right" in page.headings
+    assert any("it got none wrong" in heading for heading in page.headings) and "what it got wrong" not in text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"), [("better", "so the model is better."), ("undecided", "so it is not shown to be")]
+)
+def test_the_verdict_is_that_of_the_paired_comparison_on_the_first_screen_the_card_and_the_table(
+    evaluated: Callable[..., None], compared: Callable[..., None], report: Callable[[], Page], verdict: str, words: str
+) -> None:
+    evaluated("own", right=["p08", "p16"])  # its own interval has the constant's accuracy in it
+    evaluated("other", right=[])
+    compared(references={"own": ["other"]})
+    rows = pd.read_csv("metrics/comparison.csv", keep_default_na=False)
+    constant = rows["reference"].str.startswith("always") & rows["figure"].eq("accuracy") & rows["model"].eq("own")
+    rows.loc[constant, "verdict"] = verdict
+    rows.to_csv("metrics/comparison.csv", index=False)
+    page, card = report(), Page(Path("page/models/own.html"))
+    assert words in " ".join(page.text.split())
+    assert ("not shown to be right more often" in " ".join(card.text.split())) == (verdict == "undecided")
+    assert next(row for row in page.under(MODELS) if row[0].startswith("own"))[5].endswith(f"the model: {verdict}")
+
+
 def test_figures_of_the_document_are_shown_beside_its_own_models_alone(
     evaluated: Callable[..., None], report: Callable[[], Page]
 ) -> None:
@@ -133,8 +162,8 @@ def test_confusion_and_what_was_right_and_wrong(evaluated: Callable[..., None], 
     page = report()
     assert page.table("true") == [[SCRIPT, "2", "1", "1"], [STANDING, "6", "", "6"]]
     assert "What own gets right and wrong" in page.headings
-    assert page.text.count(f"{SCRIPT}, called {STANDING} (0.60)") == page.text.count(", called ") == 1
-    assert f"{SCRIPT} (1.00)" in page.text and f"{STANDING} (1.00)" in page.text
+    assert page.text.count(f"{SCRIPT}, called {STANDING} (") == page.text.count(", called ") == 1
+    assert f"{SCRIPT} (1.00 sure)" in page.text and f"{STANDING} (1.00 sure)" in page.text
     assert (
         any(alt.startswith("Recall of each class") for alt in page.alts) and "Reliability of own in the test part" in page.alts
     )

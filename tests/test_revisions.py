@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 from dvc.repo import Repo
+from fsspec.implementations.local import LocalFileSystem
 
 from stages import scores
 from stages.files import new_folder, write_json
-from stages.pages.revisions import DRAWS, differing, figures, paired
+from stages.pages.revisions import DRAWS, WORKSPACE, Revision, compare, differing, figures, paired
 from tests.report_helpers import SCRIPT, Page
 
 N = 40
@@ -91,6 +92,21 @@ def test_there_is_no_test_of_other_items_or_other_true_classes() -> None:
     found = paired(answers([]), answers([], labels=swapped), "test", 0)
     assert found["why"].startswith(f"3 of the {N} items in common have another true class")
     assert "verdict" not in found
+
+
+def test_models_of_several_data_have_both_labels() -> None:
+    def revision(**data: str) -> Revision:
+        metrics = {name: {"data": kind, "gap": 0.5} for name, kind in data.items()}
+        params = {"datasets": {"wood": {}}, "models": {name: {"dataset": "wood"} for name in data}}
+        return Revision("r", WORKSPACE, params, metrics, LocalFileSystem())
+
+    for before, after, labels in (
+        (revision(a="embedded", b="your data"), revision(), ["embedded data", "your data"]),
+        (revision(a="embedded"), revision(a="your data"), ["embedded data", "your data"]),
+        (revision(a="embedded"), revision(b="embedded"), ["embedded data"]),
+        (revision(a="your data"), revision(), ["your data"]),
+    ):
+        assert compare(before, after)[0]["labels"] == labels
 
 
 # A repository --------------------------------------------------------------------------------------------------------

@@ -25,4 +25,5 @@ Shared by templates
     base.html       what every page is, with page.css and page.js inside
     macros.html     tables, figures that may be missing, pictures
     first_screen.html  the headline, and which model to take
+    errors.html     what the best model gets right and wrong
 """

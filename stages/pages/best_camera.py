@@ -63,14 +63,15 @@ def box_confusion(study: Study, model: str, part: str) -> list[dict[str, Any]]:
 
 
 def failures(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Of a confusion of pictures: animals, of them `missed` (called empty), empty ones, and `alarms`, called an animal."""
+    """Of a confusion of pictures: `filled`, not empty (what is there may be a car), of them `missed` (called empty), `empty`
+    ones, and of these `alarms`, called something else."""
     place = next((number for number, row in enumerate(rows) if row["label"] == EMPTY), None)
     if place is None:
         return {}
-    animals = [row for row in rows if row["label"] != EMPTY]
+    filled = [row for row in rows if row["label"] != EMPTY]
     empty = rows[place]
-    missed, alarms = sum(row["cells"][place]["n"] for row in animals), empty["n"] - empty["cells"][place]["n"]
-    return {"animals": sum(row["n"] for row in animals), "missed": missed, "empty": empty["n"], "alarms": alarms}
+    missed, alarms = sum(row["cells"][place]["n"] for row in filled), empty["n"] - empty["cells"][place]["n"]
+    return {"filled": sum(row["n"] for row in filled), "missed": missed, "empty": empty["n"], "alarms": alarms}
 
 
 def slices_drawn(slices: pd.DataFrame, part: str, title: str, out: Path) -> list[dict[str, str]]:

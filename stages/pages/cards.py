@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from stages.pages import data_cards, model_cards
-from stages.pages.gallery import Gallery
-from stages.pages.page import write_page
+from stages.pages.gallery import JUDGED, Gallery
+from stages.pages.page import comparisons, write_page
 from stages.pages.study import Study
 
 MODELS = "models"
@@ -21,6 +21,8 @@ def write(study: Study, out: Path, gallery: Gallery) -> None:
     write_page(out / "data.html", "data.html", up="", **common, **data_cards.of_data(study, gallery))
     folder = out / MODELS
     folder.mkdir(exist_ok=True)
+    parts = {part for found in study.models.values() for part in found["parts"]}
+    constants = {part: comparisons(study, part)["baselines"] for part in sorted(parts & set(JUDGED))}
     for name in study.models:
-        shown = model_cards.of_model(study, gallery, name, folder)
+        shown = model_cards.of_model(study, gallery, name, constants, folder)
         write_page(folder / page_of(name), "model.html", up="../", **common, **shown)

@@ -160,23 +160,30 @@ def reliability(rows: pd.DataFrame, title: str, out: Path) -> bool:
 
 
 def precision_recall(rows: pd.DataFrame, title: str, out: Path) -> bool:
-    """Precision against recall, a line for each label, `all` in bold. Rows of one part of a <model>.pr.csv."""
+    """Precision against recall, a line for each class, that of all classes pooled in bold.
+
+    Rows of one part of a <model>.pr.csv or of curves.parquet, as they stand there: first those labelled `all`, of all pooled.
+    """
     rows = rows if rows.empty else rows.dropna(subset=["precision", "recall"])
     if rows.empty:
         return False
-    labels = sorted(rows["label"].unique(), key=lambda label: (label != "all", str(label)))
+    # Scores fall along a curve: so the curve of a class called `all` is told from that of all pooled, which comes first.
+    begins = (rows["label"] != rows["label"].shift()) | (rows["score"] >= rows["score"].shift())
+    curves = [(str(own["label"].iloc[0]), own) for _, own in rows.groupby(begins.cumsum())]
+    pooled = curves[:1] if curves[0][0] == "all" else []
+    classes = sorted(curves[len(pooled) :], key=lambda curve: curve[0])
     with style():
         figure = Figure(figsize=(4.2, 3.8))
         axes = figure.add_subplot()
-        for number, label in enumerate(labels):
-            own = rows[rows["label"] == label].sort_values("score", ascending=False, kind="stable")
-            bold = {"color": "black", "linewidth": 2.6, "zorder": 3}
-            look = bold if label == "all" else look_of(number - ("all" in labels)) | {"marker": None, "linewidth": 1.2}
+        for _, own in pooled:
+            axes.plot(own["recall"], own["precision"], label="all classes", color="black", linewidth=2.6, zorder=3)
+        for number, (label, own) in enumerate(classes):
+            look = look_of(number) | {"marker": None, "linewidth": 1.2}
             axes.plot(own["recall"], own["precision"], label=named(label), **look)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
         axes.grid()
-        if labels != ["all"]:
-            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), ncols=1 + len(labels) // 16, fontsize=9)
+        if classes:
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), ncols=1 + len(curves) // 16, fontsize=9)
         titled(figure, title)
         save(figure, out)
     return True

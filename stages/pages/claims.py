@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stages.files import read_json
+from stages.files import DataError, read_json
 from stages.pages.study import Study
 from stages.samples import TEST
 
@@ -22,20 +22,45 @@ def verdict(low: float, high: float) -> str:
     return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
 
 
+def comparison_of(study: Study) -> dict[str, Any]:
+    """comparison.json, where it is of the page's data; else, or where there is none, {}: an earlier run may have left it."""
+    path = study.metrics / "comparison.json"
+    try:
+        found = read_json(path) if path.is_file() else {}
+    except DataError as error:
+        print(f"{error}: shown without claims and comparisons; `dvc repro` writes it anew")
+        return {}
+    return found if isinstance(found, dict) and found.get("data") == study.samples.data else {}
+
+
+def not_checked(study: Study) -> dict[str, str]:
+    """By name why a claim was not checked, or is not shown."""
+    found = comparison_of(study)
+    missing = {
+        name: [claim[which] for which in ("better", "than") if claim[which] not in study.models]
+        for name, claim in found.get("claims", {}).items()
+    }
+    unknown = {name: f"{' and '.join(models)}: no figures on this page" for name, models in missing.items() if models}
+    return found.get("not_checked", {}) | unknown
+
+
 def claims_of(study: Study, document: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
     """The claims about two models: name, better, than, figure, change, low, high, part, test, n (None where it is not said),
-    `verdict`, `words`, and `theirs`, (better's, than's), where the document has both. No claims, or no compare: none.
+    `verdict`, `words`, `ours`, whether it is ours alone, won, lost and p of accuracy (None where they are not said), and
+    `theirs`, (better's, than's), where the document has both. No claims, no compare, or one of other data: none; and none of a
+    model that the page has not.
 
     `document` has figures of the document by (model, figure).
     """
-    path = study.metrics / "comparison.json"
-    found = read_json(path).get("claims", {}) if path.is_file() else {}
     rows = []
-    for name, claim in found.items():
+    for name, claim in comparison_of(study).get("claims", {}).items():
+        if not {claim["better"], claim["than"]} <= {*study.models}:
+            continue
         said = verdict(claim["low"], claim["high"])
         # A change that is rounded to 0 still lies on the side that its verdict is of.
         words = VERDICTS.get((said, claim["change"] > 0), VERDICTS[said, said == HOLDS])
         theirs = [document.get((claim[which], claim["figure"])) for which in ("better", "than")]
         more = {"verdict": said, "words": words, "theirs": theirs if None not in theirs else None}
-        rows.append({"part": TEST, "test": TEST_USED, "n": None} | claim | {"name": name} | more)
+        unsaid = {"part": TEST, "test": TEST_USED, "ours": False} | dict.fromkeys(("n", "won", "lost", "p"))
+        rows.append(unsaid | claim | {"name": name} | more)
     return rows

@@ -58,13 +58,17 @@ class Gallery:
         what = "clips" if self.has_clips else "pictures"
         size = f"{FRAMES} frames of each, {FILM_PX} px high" if self.has_clips else f"longer side at most {LONGER_PX} px"
         drawn = "" if self.has_clips else f", at most {BOXES} boxes of a kind drawn"
+        samples = self.study.samples.pictures
+        burst = "" if samples["seq_id"].equals(samples["sample_id"]) else ", at most one of a sequence"
         return (
-            f"At most {sum(own.values())} {what} of a model: {each}; the surest first; {size}{drawn}. "
+            f"At most {sum(own.values())} {what} of a model: {each}; {size}{drawn}. "
+            f"Mistakes{burst}: first the surest of each class, from the class of the lowest recall on, then the surest of all. "
+            "How sure: the confidence as calibrated on val; a box has the model's own score. "
             f"All answers: data/answers/{self.study.dataset}/<model>/answers.parquet."
         )
 
     def items(self, answers: pd.DataFrame, found: pd.DataFrame | None = None, threshold: float = 0.0) -> list[dict[str, Any]]:
-        """A dict for each row of answers (sample_id, actual, predicted, score, part), in their order; see `of_model`.
+        """A dict for each row of answers (sample_id, actual, predicted, calibrated, part), in their order; see `of_model`.
 
         `found` are the model's boxes of these pictures (rows of predictions of task box; None of a model that finds none):
         shown are those of a score of at least `threshold`, or the surest where none has and the picture is not rightly empty.
@@ -84,15 +88,15 @@ class Gallery:
         items = []
         for row, outcome in zip(answers.itertuples(index=False), self.outcomes(answers), strict=True):
             said = row.actual if outcome == RIGHT else f"{row.actual}, called {row.predicted}"
-            more = {"label": row.actual, "predicted": row.predicted, "score": float(row.score), "outcome": outcome}
-            text = f"{said} ({row.score:.2f})"
+            more = {"label": row.actual, "predicted": row.predicted, "sure": float(row.calibrated), "outcome": outcome}
+            text = f"{said} ({row.calibrated:.2f} sure)"
             items.append(self._about(row.sample_id, boxes) | {"text": text, "part": row.part} | more)
         return items
 
     def of_model(self, model: str) -> list[dict[str, Any]]:
         """Items of the part that a model is judged by: what it got wrong, then some that it got right. See `cap`.
 
-        Each holds file, width, height (px of the file), id, text (caption), label, predicted, score, outcome, location, part,
+        Each holds file, width, height (px of the file), id, text (caption), label, predicted, sure, outcome, location, part,
         boxes (left, top, width, height as shares of the picture, text, kind: true or found). None of a model without answers.
         """
         if model not in self._of_model:
@@ -100,7 +104,7 @@ class Gallery:
         return self._of_model[model]
 
     def of_samples(self, sample_ids: Iterable[str]) -> list[dict[str, Any]]:
-        """Items of samples, with their true boxes: as those of a model, without predicted and score, outcome empty."""
+        """Items of samples, with their true boxes: as those of a model, without predicted and sure, outcome empty."""
         names, true = list(sample_ids), self.study.samples.boxes
         boxes = {} if self._photos else self._boxes(true[true["sample_id"].isin(names)].assign(said=true["label"]), "true")
         items = [self._about(name, boxes) | {"outcome": ""} for name in names]
@@ -136,10 +140,12 @@ class Gallery:
         answers = answers[answers["part"] == next((part for part in JUDGED if part in parts), None)]
         outcomes = self.outcomes(answers)
         answers = answers.assign(outcome=outcomes, chance=[seed_from("right", name) for name in answers["sample_id"]])
-        answers = answers.sort_values(["score", "sample_id"], ascending=[False, True])
+        recall = (answers["actual"] == answers["predicted"]).groupby(answers["actual"]).transform("mean")
+        # By the calibrated confidence: a detector's own score of a rightly found animal can be near 0, that of `empty` near 1.
+        answers = answers.assign(recall=recall).sort_values(["calibrated", "sample_id"], ascending=[False, True])
         right = answers[answers["outcome"] == RIGHT].sort_values("chance")
         right = right.assign(turn=right.groupby("actual").cumcount()).sort_values("turn", kind="stable")  # of many classes
-        wrong = [answers[answers["outcome"] == outcome].head(n) for outcome, n in A_MODEL.items() if outcome != RIGHT]
+        wrong = [_worst(answers[answers["outcome"] == outcome], n) for outcome, n in A_MODEL.items() if outcome != RIGHT]
         chosen = pd.concat([*wrong, right.head(A_MODEL[RIGHT])])
         threshold = self.study.models[model]["chosen"].get("box_threshold", 0.0)
         return self.items(chosen, self.boxes_of(model, chosen["sample_id"]), threshold)
@@ -221,6 +227,14 @@ class Gallery:
         frames, half = self._stored(name, numbers), FRAMES // 2
         rows = [film_strip(frames[own], FILM_PX, times[own]) for own in (slice(half), slice(half, None))]
         return np.concatenate(rows)
+
+
+def _worst(wrong: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many of the wrong answers, one of a sequence: the surest of each class, the class of lowest recall first,
+    then the surest of all. Rows by falling confidence, as they come and go."""
+    of_classes = wrong.drop_duplicates("actual").sort_values(["recall", "actual"])
+    chosen = pd.concat([of_classes, wrong]).drop_duplicates("seq_id").head(most)
+    return wrong[wrong["sample_id"].isin(chosen["sample_id"])]
 
 
 def _said(found: pd.DataFrame, what: list[str]) -> pd.Series:

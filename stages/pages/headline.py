@@ -76,7 +76,8 @@ def panel(axes: Axes, study: dict[str, Any]) -> None:
     rows = main_models(headline)
     for place, row in enumerate(rows):
         is_best = row["model"] == headline["best"]
-        axes.plot([row["low"], row["high"]], [place, place], color=OURS, linewidth=2.5, solid_capstyle="round")
+        if None not in (row["low"], row["high"]):
+            axes.plot([row["low"], row["high"]], [place, place], color=OURS, linewidth=2.5, solid_capstyle="round")
         axes.plot(row["value"], place, "o", color=OURS, markersize=15 if is_best else 11, zorder=3,
                   markeredgecolor="black" if is_best else OURS, markeredgewidth=2 if is_best else 0)  # fmt: skip
         if row["document"] is not None:
@@ -84,7 +85,8 @@ def panel(axes: Axes, study: dict[str, Any]) -> None:
     if headline["baseline"] is not None:
         axes.axvline(headline["baseline"], color=BASELINE, linestyle="--", linewidth=2.5, zorder=1)
     axes.set_yticks(range(len(rows)), [plain(short(study["dataset"], row["model"])) for row in rows], fontsize=15.5)
-    axes.set(xlim=(0, max([1.0, *(row["high"] for row in rows)])), ylim=(len(rows) - 0.4, -0.6))
+    highs = [row["high"] for row in rows if row["high"] is not None]
+    axes.set(xlim=(0, max([1.0, *highs])), ylim=(len(rows) - 0.4, -0.6))
     axes.tick_params(axis="x", labelsize=15)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)

@@ -81,7 +81,7 @@ def whiskers(study: dict[str, Any]) -> dict[str, Any] | None:
     found = study["headline"]
     if not found or not found["models"]:
         return None
-    end = max([1.0, *(row["high"] for row in found["models"])])
+    end = max([1.0, *(row["high"] for row in found["models"] if row["high"] is not None)])
 
     def at(value: float | None) -> float | None:
         return None if value is None else round(100 * value / end, 1)

@@ -13,12 +13,16 @@ import pandas as pd
 
 from stages.files import seed_from
 from stages.pages import charts
-from stages.pages.gallery import JUDGED, Gallery
+from stages.pages.gallery import JUDGED, RIGHT, Gallery
 from stages.pages.page import confusion_rows
 from stages.pages.study import Study
 from stages.samples import SEEN, UNSEEN
 
 FEW = 30  # samples below which a figure is called uncertain
+NO_WIDTH = (
+    "The interval of its first figure has no width: the bootstrap draws from what was measured, so at 0 or 1, or of one "
+    "sequence alone, it cannot say how uncertain the figure is."
+)
 NONE_PASSES = 1.0  # a box threshold above this is one that no score reaches
 
 # What the columns of a <model>.parts.csv are, in the order in which a card has them.
@@ -74,14 +78,17 @@ CHOSEN = {
 }
 
 
-def of_model(study: Study, gallery: Gallery, name: str, out: Path) -> dict[str, Any]:
-    """What model.html shows of one model; its charts are written into the folder `out`, named by hash."""
+def of_model(study: Study, gallery: Gallery, name: str, constants: dict[str, Any], out: Path) -> dict[str, Any]:
+    """What model.html shows of one model; its charts are written into the folder `out`, named by hash.
+
+    `constants` has by part the `baselines` of stages.pages.page.comparisons.
+    """
     found = study.models[name]
     part = next((part for part in JUDGED if part in found["parts"]), None)
     classes = table_of(study, name, "classes")
     slices = of_part(table_of(study, name, "slices"), part)
     own = of_part(classes, part)
-    seeds = of_part(table_of(study, name, "seeds"), part)
+    seeds, items = of_part(table_of(study, name, "seeds"), part), gallery.of_model(name)
     return {
         "name": name,
         "found": found,
@@ -92,7 +99,7 @@ def of_model(study: Study, gallery: Gallery, name: str, out: Path) -> dict[str, 
         "samples": samples_of(study),
         "command": f"python -m stages.predict {shlex.quote(name)} FOLDER",
         "uses": uses(study, found),
-        "limits": limits(study, found, part, own, slices),
+        "limits": limits(study, found, part, own, slices, constants.get(part or "", {}).get(name)),
         "licences": licences(study, found),
         "parts": list(found["parts"]),
         "figures": figures(found),
@@ -106,7 +113,8 @@ def of_model(study: Study, gallery: Gallery, name: str, out: Path) -> dict[str, 
         "settings": [(key, json.dumps(value, ensure_ascii=False)) for key, value in found["card"].get("settings", {}).items()],
         "trained_on": facts(found["card"].get("trained_on", {})),
         "left_out": facts(found["card"].get("left_out") or {}),
-        "items": gallery.of_model(name),
+        "items": items,
+        "is_wrong": any(item["outcome"] != RIGHT for item in items),
         "cap": gallery.cap,
     }
 
@@ -260,13 +268,22 @@ def uses(study: Study, found: dict[str, Any]) -> list[str]:
 
 
 def limits(
-    study: Study, found: dict[str, Any], part: str | None, classes: pd.DataFrame, slices: pd.DataFrame
-) -> list[str]:  # fmt: skip
+    study: Study,
+    found: dict[str, Any],
+    part: str | None,
+    classes: pd.DataFrame,
+    slices: pd.DataFrame,
+    constant: dict[str, Any] | None,
+) -> list[str]:
     """What not to expect of a model, each a sentence that follows from the figures by a rule."""
     said, what, own = [], samples_of(study), found["parts"].get(part, {})
     if study.samples.data == "embedded":
         said.append(f"It was trained and measured on {what} that this program drew: do not use it on real ones.")
-    said += against_constant(own)
+    by_location = study.samples.pictures["location"].notna().any()
+    said += against_constant(own, constant, "f1_macro" if by_location else "accuracy")
+    first = headline(found, part)
+    if first and first["low"] is not None and first["low"] == first["high"]:
+        said.append(NO_WIDTH)
     if part == UNSEEN and "gap" in found:
         said.append(of_gap(found))
     elif study.samples.pictures["location"].notna().any() and UNSEEN not in found["parts"]:
@@ -290,16 +307,34 @@ def limits(
     return said
 
 
-def against_constant(own: dict[str, Any]) -> list[str]:
-    """What says that it is not shown to be better than always naming the commonest class, or than the mean pose."""
+def against_constant(own: dict[str, Any], constant: dict[str, Any] | None, figure: str) -> list[str]:
+    """What says that it is not shown to be better than always naming the commonest class, or than the mean pose.
+
+    By the paired comparison with it of the headline's `figure` (accuracy | f1_macro) and of the accuracy, `constant`, a
+    baseline of stages.pages.page.comparisons; by its own interval of accuracy, and saying so, only where there is none.
+    """
     if own.get("gain_low", 1.0) <= 0:
         return [f"Its joints are not shown to be better than the mean pose laid into each box: PCKh {own['gain']:+.3f}."]
+    if constant:
+        rows = [(key, constant["figures"][key]) for key in dict.fromkeys((figure, "accuracy")) if key in constant["figures"]]
+        return [_not_better(key, row, constant["reference"]) for key, row in rows if row["verdict"] != "better"]
     if not {"accuracy", "accuracy_low", "majority"} <= own.keys() or own["accuracy_low"] > own["majority"]:
         return []
     return [
         f"It is not shown to be right more often than always naming the commonest class: accuracy {own['accuracy']:.3f} "
-        f"({own['accuracy_low']:.3f} to {own['accuracy_high']:.3f}) against {own['majority']:.3f}."
+        f"({own['accuracy_low']:.3f} to {own['accuracy_high']:.3f}) against {own['majority']:.3f}, by its own interval alone, "
+        "as the two were not compared item by item."
     ]
+
+
+def _not_better(figure: str, row: dict[str, Any], reference: str) -> str:
+    """That a figure is worse than a constant answer's, or not shown to be better. `row` is of the paired comparison."""
+    worse, constant = row["verdict"] == "worse", f"always naming the commonest class ({reference})"
+    if figure == "accuracy":
+        said = f"{'It is right less often' if worse else 'It is not shown to be right more often'} than {constant}"
+    else:
+        said = f"Its {FIGURES[figure]} is {'lower' if worse else 'not shown to be higher'} than that of {constant}"
+    return f"{said}: {row['change']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}), by paired bootstrap on the same items."
 
 
 def of_gap(found: dict[str, Any]) -> str:

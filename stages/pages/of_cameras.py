@@ -10,7 +10,7 @@ from stages.pages import andi, charts
 from stages.pages.best_camera import WHERE, by_label, of_best, rows_of
 from stages.pages.claims import claims_of
 from stages.pages.gallery import JUDGED, Gallery
-from stages.pages.page import comparisons, distributions_of, labels_of
+from stages.pages.page import against, comparisons, distributions_of, labels_of
 from stages.pages.study import Study
 from stages.samples import SEEN, UNSEEN, VAL
 
@@ -69,28 +69,23 @@ def choices(models: dict[str, dict[str, Any]], elsewhere: frozenset[str] = froze
     # A model that stands behind another was measured without it: it can be the best, not the quickest or smallest.
     alone = {name: found["cost"] for name, found in entrants.items() if found["cost"] and "behind" not in found["cost"]}
     classifiers = {name: cost for name, cost in alone.items() if "box_threshold" not in models[name]["chosen"]}
+    at_home = {name: found for name, found in entrants.items() if name not in away_of(entrants, elsewhere)}
     away = part == UNSEEN and any(VAL in found["parts"] for found in away_of(entrants, elsewhere).values())
 
     def least(of: dict[str, dict[str, Any]], cost: str) -> str | None:
         return min(of, key=lambda name: (of[name][cost], name), default=None)
 
     questions: list[tuple[str, str | None, str | None]] = [
-        ("best, by macro F1 in a val of other locations than train's" if away else "best, by macro F1 in val", best, andi.BEST),
-        ("highest macro F1 in its val, if that has train's locations too", best_of(models) if away else None, None),
+        ("best on val pictures from other cameras than train's" if away else "best on val pictures", best, andi.BEST),
+        ("best on val pictures from train's own cameras", first_of(at_home, VAL) if away else None, None),
         ("quickest to answer", least(alone, "ms_an_image"), None),
         ("quickest classifier", least(classifiers, "ms_an_image"), andi.QUICKEST_CLASSIFIER),
         ("quickest to train", least(alone, "train_seconds"), None),
         ("most portable: smallest file", least(alone, "megabytes"), andi.MOST_PORTABLE),
     ]
     if part != VAL:
-        questions.insert(
-            2,
-            (
-                f"highest {WHERE[part]}: no choice, since it is told by the very pictures that judge",
-                first_of(entrants, part),
-                None,
-            ),
-        )
+        highest = f"highest {WHERE[part]} (for reference: chosen by the test itself)"
+        questions.insert(2, (highest, first_of(entrants, part), None))
     rows = []
     for question, name, document in questions:
         if name:
@@ -103,12 +98,14 @@ def choices(models: dict[str, dict[str, Any]], elsewhere: frozenset[str] = froze
 
 
 def headline(study: Study) -> dict[str, Any] | None:
-    """What the index and the slide say: figure, part, n, baseline, best, and models (value, low, high, the document's)."""
+    """What the index and the slide say: figure, part, n, baseline, best, and models (n, value, low, high, the document's, and
+    `against` always naming the commonest class)."""
     models, part, best = study.models, judged_part(study.models), best_of(study.models, elsewhere_of(study))
     if part is None:
         return None
     shown = {name: found["parts"][part] for name, found in models.items() if part in found["parts"]}
     first, theirs = best or next(iter(shown)), andi.figures(study.dataset, part)
+    constants = comparisons(study, part)["baselines"]
     return {
         "figure": f"macro F1 {WHERE[part]}",
         "part": part,
@@ -116,8 +113,9 @@ def headline(study: Study) -> dict[str, Any] | None:
         "baseline": majority_f1(by_label(rows_of(study, first, "classes", part), "n")),
         "best": best,
         "models": [
-            {"model": name, "value": row["f1_macro"], "low": row.get("f1_macro_low"), "high": row.get("f1_macro_high")}
-            | {"document": theirs.get((name, "f1_macro"))}
+            {"model": name, "n": int(row["n"]), "value": row["f1_macro"]}
+            | {"low": row.get("f1_macro_low"), "high": row.get("f1_macro_high")}
+            | {"document": theirs.get((name, "f1_macro")), "against": against(constants, name, "f1_macro")}
             for name, row in shown.items()
         ],
     }
@@ -163,6 +161,11 @@ def absent_of(models: dict[str, dict[str, Any]]) -> dict[tuple[str, str], list[s
     return absent
 
 
+def versions_of(models: dict[str, dict[str, Any]]) -> set[str]:
+    """The versions of the split that models belong to."""
+    return {name.rpartition("-")[2] for name in models}
+
+
 def claimed(study: Study) -> list[dict[str, Any]]:
     """The claims, each with the document's figures of the very part that it was checked in."""
     theirs = {part: claims_of(study, andi.figures(study.dataset, part)) for part in (UNSEEN, SEEN, VAL)}
@@ -173,13 +176,14 @@ def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
     """What of_cameras.html shows; charts and pictures are written into the folder `out`."""
     models, part, elsewhere = study.models, judged_part(study.models), elsewhere_of(study)
     best = best_of(models, elsewhere)
-    compared = {part: comparisons(study.metrics, part)["comparisons"] for part in (SEEN, UNSEEN)}
+    compared = {part: comparisons(study, part)["comparisons"] for part in (SEEN, UNSEEN)}
     return {
         "head": headline(study),
         "where": WHERE,
         "best": best,
         "own": of_best(study, best, part, gallery, out) if best and part else {},
         "choices": choices(models, elsewhere),
+        "versions_differ": len(versions_of(models) & set(study.splits)) > 1,
         "away": bool(best) and best in away_of(models, elsewhere),
         "networks": andi.networks(models, study.dataset),
         "versions": andi.version_tables(models, study.dataset),

@@ -219,7 +219,8 @@ def headline(study: Study) -> dict[str, Any] | None:
     models = tested_of(study)
     best = best_of(models, study.dataset, MAP)
     constant = by_constant(study.metrics, next(iter(models))) if models else None
-    return headline_of(models, MAP, "mAP in the test part", best, constant, documents.ACTION_MAP)
+    constants = comparisons(study)["baselines"]
+    return headline_of(models, MAP, "mAP in the test part", best, constant, documents.ACTION_MAP, constants)
 
 
 def judged_best(study: Study, best: str | None, gallery: Gallery, out: Path) -> dict[str, Any]:
@@ -243,7 +244,7 @@ def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
     stage."""
     dataset, metrics, tested = study.dataset, study.metrics, tested_of(study)
     theirs = {name: value for name, value in documents.ACTION_MAP.items() if name in tested}
-    compared, claims = comparisons(metrics), claims_of(study, {(name, MAP): value for name, value in theirs.items()})
+    compared, claims = comparisons(study), claims_of(study, {(name, MAP): value for name, value in theirs.items()})
     by_chance = {name: row["pairs"].get(ALL_PAIRS, {}).get("verdict") for name, row in compared["chances"].items()}
     said = {name: table[table["part"] == TEST] for name in tested for table in [study.answers_of(name)]}
     films = Films(StoredClips(study.clean), out / "pictures")

@@ -350,11 +350,13 @@ def poses(models: dict[str, dict[str, Any]], metrics: Path, label: str, out: Pat
     by_joint: dict[str, Any] = {}
     curves: dict[str, str] = {}
     for name in models:
-        joints = of_test(metrics, name, "classes").set_index("label")[["n", "pckh"]]
+        joints = of_test(metrics, name, "classes").set_index("label").reindex(columns=["n", "pckh"])
         by_joint[name] = {joint: row.dropna().to_dict() for joint, row in joints.iterrows()}
-        curve = pd.read_csv(metrics / f"{name}.curve.csv")
-        curves[name] = f"pose-{len(curves)}.svg"
-        chart_pose_loss(curve, plain(f"{name} ({label})"), out / curves[name])
+        path = metrics / f"{name}.curve.csv"
+        curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()
+        if {"epoch", f"{TRAIN}_pose_loss", f"{VAL}_pose_loss"} <= set(curve):
+            curves[name] = f"pose-{len(curves)}.svg"
+            chart_pose_loss(curve, plain(f"{name} ({label})"), out / curves[name])
     return {"poses": models, "by_joint": by_joint, "curves_of_pose": curves}
 
 
@@ -417,7 +419,8 @@ def headline(study: Study) -> dict[str, Any] | None:
     tells, _ = by_stage(study.models)
     theirs = {documents.ACTIVITY_MODEL: documents.ACTIVITY_FIGURES["accuracy"] / 100}
     best = best_of(tells, study.dataset)
-    return headline_of(tells, "accuracy", "accuracy of stage 2 in the test part", best, majority(tells), theirs)
+    constants = comparisons(study)["baselines"]
+    return headline_of(tells, "accuracy", "accuracy of stage 2 in the test part", best, majority(tells), theirs, constants)
 
 
 def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
@@ -433,7 +436,7 @@ def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
         "choices": choices({name: tells[name] for name in tells if name != said["perfect"]}, said["best"], "accuracy", None),
         "claims": claims_of(study, {}),
         **said,
-        **comparisons(study.metrics),
+        **comparisons(study),
         **poses(finds, study.metrics, study.label, out),
         "beside": counts_beside(study),
         "figures_beside": beside_document(tells),

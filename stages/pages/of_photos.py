@@ -348,12 +348,13 @@ def headline(study: Study) -> dict[str, Any] | None:
     """The accuracy in the test part, for the index."""
     models = study.models
     best = best_of(models, study.dataset)
-    return headline_of(models, "accuracy", "accuracy in the test part", best, majority(models), theirs_of(models))
+    constants = comparisons(study)["baselines"]
+    return headline_of(models, "accuracy", "accuracy in the test part", best, majority(models), theirs_of(models), constants)
 
 
 def shown(study: Study, out: Path, gallery: Gallery) -> dict[str, Any]:
     """What of_photos.html shows; charts and pictures are written into the folder `out`."""
-    models, compared, made = study.models, comparisons(study.metrics), synthetic(study.shows)
+    models, compared, made = study.models, comparisons(study), synthetic(study.shows)
     theirs = theirs_of(models)
     said = judged(study, gallery, out)
     album = Album(replace(study.samples, boxes=study.samples.boxes.head(0)), out / "pictures")

@@ -8,9 +8,10 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from stages.files import seed_from
+from stages.files import DataError, seed_from
 from stages.pages import charts
-from stages.pages.study import Study
+from stages.pages.claims import comparison_of, not_checked
+from stages.pages.study import OPTIONAL, Study
 from stages.samples import TEST, VAL
 from stages.scores import PAIR, RECALL
 
@@ -32,9 +33,11 @@ def rejects_of(clean: Path) -> pd.DataFrame:
 @cache
 def _environment() -> jinja2.Environment:
     """One for all pages, as it compiles each template once."""
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    made.globals["not_checked"] = not_checked  # claims.html shows it, on whatever page
+    return made
 
 
 def write_page(out: Path, template: str, **shown: Any) -> None:
@@ -58,8 +61,11 @@ def confusion_rows(table: pd.DataFrame, labels: list[str]) -> list[dict[str, Any
 
 
 def of_test(metrics: Path, model: str, table: str) -> pd.DataFrame:
-    """The rows of the test part in <model>.<table>.csv."""
-    rows = pd.read_csv(metrics / f"{model}.{table}.csv", keep_default_na=False, na_values={"pckh": [""], "ap": [""]})
+    """The rows of the test part in <model>.<table>.csv; none where there is no such table."""
+    path = metrics / f"{model}.{table}.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=list(OPTIONAL[table]))
+    rows = pd.read_csv(path, keep_default_na=False, na_values={"pckh": [""], "ap": [""]})
     return rows[rows["part"] == TEST].reset_index(drop=True)
 
 
@@ -83,19 +89,31 @@ def headline_of(
     best: str | None,
     baseline: float | None,
     theirs: dict[str, float],
+    constants: dict[str, Any],
 ) -> dict[str, Any] | None:
     """What the index and the slide say of a data set: figure (in words), part, n, baseline, best and, in the order of the page,
-    models with value, low, high and the document's; None where no model has the figure in the test part."""
+    models with n, value, low, high, the document's and `against`; None where no model has the figure in the test part.
+
+    `constants` are the `baselines` of `comparisons`."""
     tests = {name: found["parts"][TEST] for name, found in models.items() if figure in found["parts"].get(TEST, {})}
     if not tests:
         return None
     ours = [
-        {"model": name, "value": row[figure], "low": row.get(f"{figure}_low"), "high": row.get(f"{figure}_high")}
-        | {"document": theirs.get(name)}
+        {"model": name, "n": int(row["n"]), "value": row[figure]}
+        | {"low": row.get(f"{figure}_low"), "high": row.get(f"{figure}_high")}
+        | {"document": theirs.get(name), "against": against(constants, name, figure)}
         for name, row in tests.items()
     ]
     first = tests[best] if best in tests else next(iter(tests.values()))
     return {"figure": words, "part": TEST, "n": int(first["n"]), "baseline": baseline, "best": best, "models": ours}
+
+
+def against(constants: dict[str, Any], model: str, figure: str) -> dict[str, Any] | None:
+    """A model less always naming the commonest class, on the same items: change, low, high, verdict and reference; None where
+    stages/compare.py did not compare them by this figure. `constants` are the `baselines` of `comparisons`."""
+    pair = constants.get(model, {"figures": {}})
+    row = pair["figures"].get(figure)
+    return {key: row[key] for key in ("change", "low", "high", "verdict")} | {"reference": pair["reference"]} if row else None
 
 
 def choices(models: dict[str, dict[str, Any]], best: str | None, figure: str, document: str | None) -> list[dict[str, Any]]:
@@ -132,10 +150,10 @@ def choices(models: dict[str, dict[str, Any]], best: str | None, figure: str, do
 
 
 def weakest(metrics: Path, model: str, figure: str = "recall") -> list[dict[str, Any]]:
-    """The classes that a model is worst at in the test part: label, n, value, and what else it calls them most often (`called`,
-    with `times`, 0 where it is never wrong)."""
+    """The classes that a model is worst at in the test part, none with a figure of 1: label, n, value, and what else it calls
+    them most often (`called`, with `times`, 0 where it is never wrong)."""
     rows = of_test(metrics, model, "classes")
-    rows = rows[rows["n"] > 0].sort_values([figure, "label"], kind="stable").head(WEAKEST)
+    rows = rows[(rows["n"] > 0) & (rows[figure] < 1)].sort_values([figure, "label"], kind="stable").head(WEAKEST)
     confusion = of_test(metrics, model, "confusion")
     if "level" in confusion:
         confusion = confusion[confusion["level"] == "picture"]
@@ -160,19 +178,23 @@ def majority(models: dict[str, dict[str, Any]]) -> float | None:
 # Comparisons ---------------------------------------------------------------------------------------------------------
 
 
-def comparisons(metrics: Path, part: str = TEST) -> dict[str, Any]:
+def comparisons(study: Study, part: str = TEST) -> dict[str, Any]:
     """What stages/compare.py wrote of a part, nothing where it did not: `comparisons`, and by model `baselines`, with a
     constant answer, and `chances`, with choices by chance.
 
     Of each: model, reference, of_document, `figures` by name, `recalls` by class, and `pairs`, choices, by pair of classes.
-    Missing values are left out.
+    Missing values are left out, and so is what is of other data than the page's, or of a model that it has not: an earlier
+    run's.
     """
     found: dict[str, Any] = {"comparisons": [], "baselines": {}, "chances": {}}
-    path = metrics / "comparison.csv"
-    if not path.is_file():
+    path = study.metrics / "comparison.csv"
+    if not path.is_file() or not comparison_of(study):
         return found
-    numbers = ("won", "lost", "p", "seeds", "change_mean", "change_sd")
-    rows = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
+    try:
+        rows = _compared(path)
+    except DataError as error:
+        print(f"{error}: shown without comparisons; `dvc repro` writes it anew")
+        return found
     rows = rows[rows["part"] == part]
     for (model, reference, of_document), own in rows.groupby(["model", "reference", "of_document"], sort=False):
         records = [{name: value for name, value in row.items() if pd.notna(value)} for row in own.to_dict("records")]
@@ -184,11 +206,33 @@ def comparisons(metrics: Path, part: str = TEST) -> dict[str, Any]:
             "recalls": {row["label"]: row for row in records if row["figure"] == RECALL},
             "pairs": {row["label"]: row for row in records if row["figure"] == PAIR},
         }
+        if model not in study.models or (pair["recalls"] and reference not in study.models):
+            continue
         if pair["recalls"]:
             found["comparisons"].append(pair)
         else:
             found["baselines" if pair["figures"] else "chances"][model] = pair
     return found
+
+
+def _compared(path: Path) -> pd.DataFrame:
+    """comparison.csv. Raises DataError where it is not as stages/compare.py writes it."""
+    words, numbers = (
+        ["part", "model", "reference", "figure", "label", "verdict"],
+        ["n", "before", "after", "change", "low", "high"],
+    )
+    some = ("won", "lost", "p", "seeds", "change_mean", "change_sd")  # not of every row
+    try:
+        rows = pd.read_csv(
+            path, keep_default_na=False, na_values={name: [""] for name in some}, dtype=dict.fromkeys(words, str)
+        )
+        rows = rows.astype(dict.fromkeys([*numbers, *some], float)).astype({"n": int, "of_document": bool})
+        whole = not rows[numbers].isna().any(axis=None) and not rows["verdict"].isin(["", None]).any()  # the last of these
+    except (OSError, ValueError, KeyError) as error:  # empty, cut short, or without a column
+        raise DataError(f"{path.name} cannot be read: {error}") from None
+    if not whole:
+        raise DataError(f"{path.name} has a row that is cut short")
+    return rows
 
 
 # Charts --------------------------------------------------------------------------------------------------------------

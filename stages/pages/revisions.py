@@ -17,6 +17,7 @@ import yaml
 from stages import scores
 from stages.files import MANIFEST, DataError, new_file, seed_from, sha256_bytes
 from stages.pages.page import write_page
+from stages.pages.study import EMBEDDED
 from stages.samples import SEEN, TEST, UNSEEN, VAL
 
 WORKSPACE = "workspace"
@@ -244,7 +245,7 @@ def compare(before: Revision, after: Revision) -> list[dict[str, Any]]:
             "before": [name for name in own[0] if name not in own[1]],
             "after": [name for name in own[1] if name not in own[0]],
         }
-        labels = {label_of(revision, names) for revision, names in zip((before, after), own, strict=True) if names}
+        labels = set().union(*(labels_of(revision, names) for revision, names in zip((before, after), own, strict=True)))
         found.append({"dataset": dataset, "changed": changed, "same": same, "only": only, "labels": sorted(labels)})
     return found
 
@@ -254,9 +255,9 @@ def _models(revision: Revision, dataset: str) -> list[str]:
     return [name for name in revision.metrics if models[name]["dataset"] == dataset]
 
 
-def label_of(revision: Revision, models: list[str]) -> str:
-    """What figures were measured on, as the studies' pages have it."""
-    return "embedded data" if all(revision.metrics[name].get("data") == "embedded" for name in models) else "your data"
+def labels_of(revision: Revision, models: list[str]) -> set[str]:
+    """All that figures were measured on, as the studies' pages have it: both where an earlier run's stand beside later ones."""
+    return {EMBEDDED if revision.metrics[name].get("data") == "embedded" else "your data" for name in models}
 
 
 def write(first: str, second: str, out: Path) -> Path:

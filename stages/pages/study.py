@@ -1,16 +1,38 @@
 """All that the stages left of one data set, as its pages read it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stages.files import read_json, require_manifest
+from stages.files import DataError, read_json, require_manifest
 from stages.samples import Samples, read_samples
 
 OF_NO_MODEL = ("clean.json", "comparison.json")  # beside the models' own figures: what the stages clean and compare wrote
 CARD = "card.json"  # in a model's folder of answers
+# The tables of a model that pages read, with the columns in which each row must have a value.
+NEEDED = {"parts": ("part", "n"), "classes": ("part", "label", "n")}
+OPTIONAL = {
+    "confusion": ("level", "part", "actual", "predicted", "n"),
+    "slices": ("part", "slice", "value", "n", "f1_macro", "accuracy"),
+    "reliability": ("part", "scores", "low", "high", "n", "confidence", "accuracy"),
+    "pr": ("part", "label", "precision", "recall"),
+    "seeds": ("part", "seed"),
+    "curve": ("epoch",),
+}
+WORDS = {
+    "part",
+    "label",
+    "level",
+    "actual",
+    "predicted",
+    "slice",
+    "value",
+    "scores",
+    "in_train",
+}  # others are numbers
 EMBEDDED = "embedded data"  # the label of figures that were measured on what the program drew itself
 
 
@@ -25,7 +47,7 @@ class Study:
     counts: dict[str, Any]
     splits: dict[str, Any]
     models: dict[str, dict[str, Any]]  # by name: the headline JSON, and more (see `read_models`)
-    left_out: list[str]  # models whose figures belong to other data, or have no answers: an earlier run's
+    left_out: list[str]  # "model (why)": its figures are of other data, as an earlier run's, or a file is missing or damaged
     missing: list[str]  # models of params.yaml that have no figures: not run, or failed
     clean: Path
     lists: Path  # the split stage's folder, a version in each folder of it
@@ -40,30 +62,68 @@ class Study:
         return pd.read_parquet(self.answers / model / "answers.parquet")
 
 
+def require_table(path: Path, whole: Iterable[str], numbers: Iterable[str] = ()) -> None:
+    """Raise DataError where a model's table cannot be read, or has no value in a column of `whole`, or text for a number.
+
+    `numbers` are columns that are of numbers in this table, though of words in others.
+    """
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype=str)
+    except FileNotFoundError:
+        raise DataError(f"{path.name} is missing") from None
+    except (OSError, ValueError) as error:  # empty, not UTF-8, or rows of different lengths
+        raise DataError(f"{path.name} cannot be read: {' '.join(str(error).split())}") from None
+    for column in whole:
+        if column not in table:
+            raise DataError(f"{path.name} has no column {column}")
+        if table[column].isna().any() or (column not in WORDS and table[column].eq("").any()):
+            raise DataError(f"{path.name} has a row without {column}")
+    for column in table.columns.difference(sorted(WORDS - set(numbers))):
+        if pd.to_numeric(table[column].replace("", "0"), errors="coerce").isna().any():
+            raise DataError(f"{path.name} has text in {column}, where numbers should be")
+
+
+def read_model(metrics: Path, answers: Path, name: str, data: str) -> dict[str, Any]:
+    """A model's headline and what `read_models` adds. Raises DataError where it cannot be shown beside `data`."""
+    found, cost, card = read_json(metrics / f"{name}.json"), metrics / f"{name}.cost.json", answers / name / CARD
+    if not isinstance(found, dict) or "data" not in found:
+        raise DataError(f"{name}.json is not as `evaluate` writes it")
+    if found["data"] != data:
+        raise DataError("its figures belong to another run or other data")
+    if not (answers / name).is_dir():
+        raise DataError("its figures belong to another run: it has no answers")
+    for table, whole in (NEEDED | OPTIONAL).items():
+        path = metrics / f"{name}.{table}.csv"
+        if table in NEEDED or path.is_file():
+            require_table(path, whole, ["predicted"] if table == "classes" else [])
+    by_class = pd.read_csv(metrics / f"{name}.classes.csv", keep_default_na=False)
+    absent = by_class[by_class["n"] == 0].groupby("part")["label"].agg(", ".join).to_dict()
+    rows = pd.read_csv(metrics / f"{name}.parts.csv").to_dict("records")
+    parts = {row["part"]: {key: value for key, value in row.items() if pd.notna(value)} for row in rows}
+    if not parts:
+        raise DataError(f"{name}.parts.csv has no row")
+    more = {"cost": read_json(cost) if cost.exists() else {}, "parts": parts, "absent": absent}
+    more |= {"chosen": read_json(answers / name / "chosen.json"), "card": read_json(card) if card.exists() else {}}
+    return found | more
+
+
 def read_models(metrics: Path, answers: Path, data: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """{model: its headline, with more inside} by name, and the models left out.
+    """{model: its headline, with more inside} by name, and the models left out, each with why: "model (why)".
 
     More: `parts` (figures of each part), `cost`, `chosen`, `absent`, and `card`, what the model's own file says of how it was
     made ({} where `evaluate` left none).
 
-    Left out is what belongs to other data than the page is about, or has no answers: figures of an earlier run.
+    Left out is what belongs to other data than the page is about, or has no answers, as figures of an earlier run, and what is
+    damaged: that is one model's, and no reason to show none of the others.
     """
     models, left_out = {}, []
     for path in sorted(metrics.glob("*.json")):
         if path.name.endswith(".cost.json") or path.name in OF_NO_MODEL:
             continue
-        found, cost = read_json(path), metrics / f"{path.stem}.cost.json"
-        if found["data"] != data or not (answers / path.stem).is_dir():
-            left_out.append(path.stem)
-            continue
-        by_class = pd.read_csv(metrics / f"{path.stem}.classes.csv", keep_default_na=False)
-        absent = by_class[by_class["n"] == 0].groupby("part")["label"].agg(", ".join).to_dict()
-        rows = pd.read_csv(metrics / f"{path.stem}.parts.csv").to_dict("records")
-        parts = {row["part"]: {name: value for name, value in row.items() if pd.notna(value)} for row in rows}
-        chosen, card = read_json(answers / path.stem / "chosen.json"), answers / path.stem / CARD
-        more = {"cost": read_json(cost) if cost.exists() else {}, "parts": parts, "absent": absent, "chosen": chosen}
-        more["card"] = read_json(card) if card.exists() else {}
-        models[path.stem] = found | more
+        try:
+            models[path.stem] = read_model(metrics, answers, path.stem, data)
+        except DataError as error:
+            left_out.append(f"{path.stem} ({error})")
     return models, left_out
 
 
