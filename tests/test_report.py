@@ -11,7 +11,7 @@ import pytest
 
 from stages.files import check_manifest, read_json
 from stages.pages import of_cameras, of_clips, of_people, of_photos
-from stages.pages.study import Study
+from stages.pages.study import Study, table_of
 from stages.predictions import class_rows
 from stages.report import kind_of
 from stages.samples import SCORED, check_tables, of_part, read_samples, read_version
@@ -107,3 +107,14 @@ def test_what_a_data_set_lacks_on_the_command_line_is_named(stage: Callable[...,
     done = stage("report", "--dataset", "d", "--clean", "clean", params={"models": {}})
     assert done.code == 1
     assert "--splits, --metrics, --answers, --predictions, --shows" in done.err
+
+
+def test_a_class_may_be_called_as_a_number_or_na_and_missing_tables_have_no_row(tmp_path: Path) -> None:
+    (tmp_path / "m.classes.csv").write_text(
+        "part,label,n,predicted,recall,in_train\ntest,1,2,3,0.5,False\ntest,NA,1,0,,True\nval,1,1,1,1,True\n"
+    )
+    rows = table_of(tmp_path, "m", "classes", "test")
+    assert rows["label"].tolist() == ["1", "NA"] and rows["predicted"].tolist() == [3, 0]
+    assert rows["recall"].isna().tolist() == [False, True] and rows["in_train"].tolist() == [False, True]
+    assert len(table_of(tmp_path, "m", "classes")) == 3
+    assert table_of(tmp_path, "m", "confusion", "test").empty

@@ -83,24 +83,23 @@ def table(
     ]
 
 
+def results(
+    title: str, version: str, part: str, theirs: dict[str, Any], models: dict[str, dict[str, Any]], dataset: str
+) -> dict[str, Any]:
+    """A table of its results: title, version, part (of ours), rows of `table`, and whether any model of `ours` is in it."""
+    rows = table(theirs, models, dataset, version)
+    ours = any(row["model"] and part in models[row["model"]]["parts"] for row in rows)
+    return {"title": title, "version": version, "part": part, "rows": rows, "ours": ours}
+
+
 def version_tables(models: dict[str, dict[str, Any]], dataset: str) -> list[dict[str, Any]]:
-    """Its five tables of results: title, version, part (of ours), rows of `table`, and whether any model of `ours` is in it."""
-    found: list[dict[str, Any]] = []
-    for version, (title, theirs) in VERSIONS.items():
-        rows = table(theirs, models, dataset, version)
-        ours = any(row["model"] and VAL in models[row["model"]]["parts"] for row in rows)
-        found.append({"title": title, "version": version, "part": VAL, "rows": rows, "ours": ours})
-    return found
+    """Its five tables of versions, which stand beside our val."""
+    return [results(title, version, VAL, theirs, models, dataset) for version, (title, theirs) in VERSIONS.items()]
 
 
 def test_tables(models: dict[str, dict[str, Any]], dataset: str) -> list[dict[str, Any]]:
-    """Its two tables of tests, as `version_tables`."""
-    found = []
-    for part, (title, theirs) in TESTS.items():
-        rows = table(theirs, models, dataset, TESTED)
-        ours = any(row["model"] and part in models[row["model"]]["parts"] for row in rows)
-        found.append({"title": title, "version": TESTED, "part": part, "rows": rows, "ours": ours})
-    return found
+    """Its two tables of tests."""
+    return [results(title, TESTED, part, theirs, models, dataset) for part, (title, theirs) in TESTS.items()]
 
 
 def networks(models: dict[str, dict[str, Any]], dataset: str) -> list[dict[str, Any]]:

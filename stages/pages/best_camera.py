@@ -9,22 +9,11 @@ from stages.box_scores import BACKGROUND, MISSED
 from stages.pages import charts
 from stages.pages.gallery import RIGHT, Gallery
 from stages.pages.page import confusion_rows
-from stages.pages.study import Study
+from stages.pages.study import Study, table_of
 from stages.samples import EMPTY, SEEN, TEST, UNSEEN, VAL
 
 WHERE = {UNSEEN: "at unseen locations", SEEN: "at seen locations", TEST: "in the test part", VAL: "in val"}
 HARDEST, LOCATIONS = 3, 30  # classes named on the first screen; locations drawn, those with most pictures
-TEXT = dict.fromkeys(("label", "actual", "predicted", "value", "slice", "part", "level", "scores"), str)
-
-
-def rows_of(study: Study, model: str, table: str, part: str) -> pd.DataFrame:
-    """The rows of a part in <model>.<table>.csv; none where there is no such table."""
-    path = study.metrics / f"{model}.{table}.csv"
-    if not path.is_file():
-        return pd.DataFrame()
-    numbers = [name for name in pd.read_csv(path, nrows=0).columns if name not in TEXT]
-    rows = pd.read_csv(path, dtype=TEXT, keep_default_na=False, na_values={name: [""] for name in numbers})
-    return rows[rows["part"] == part].reset_index(drop=True)
 
 
 def by_label(classes: pd.DataFrame, column: str) -> dict[str, Any]:
@@ -41,20 +30,20 @@ def curves_of(study: Study, model: str, part: str) -> pd.DataFrame:
     """Precision and recall of every class, and of all, in a part; of all alone where the classes' were not stored."""
     path = study.answers / model / "curves.parquet"  # in the manifest that `answers_of` checks
     if not path.is_file():
-        return rows_of(study, model, "pr", part)
+        return table_of(study.metrics, model, "pr", part)
     rows = pd.read_parquet(path)
     return rows[rows["part"] == part]
 
 
 def confusion(study: Study, model: str, part: str) -> list[dict[str, Any]]:
     """Counts of pictures of a part, true against predicted: rows for the macro confusions."""
-    rows, classes = rows_of(study, model, "confusion", part), rows_of(study, model, "classes", part)
+    rows, classes = table_of(study.metrics, model, "confusion", part), table_of(study.metrics, model, "classes", part)
     return confusion_rows(rows[rows["level"] == "picture"], list(classes["label"])) if len(rows) else []
 
 
 def box_confusion(study: Study, model: str, part: str) -> list[dict[str, Any]]:
     """The same of boxes: a row for each class, the last for background, where nothing is; the last column is for missed."""
-    rows, classes = rows_of(study, model, "confusion", part), rows_of(study, model, "classes", part)
+    rows, classes = table_of(study.metrics, model, "confusion", part), table_of(study.metrics, model, "classes", part)
     if rows.empty or not rows["level"].eq("box").any():
         return []
     labels = [label for label in classes["label"] if label != EMPTY]
@@ -104,11 +93,11 @@ def drawn(
         of_part = f"{model}, {part} ({study.label})"
         if charts.precision_recall(curves_of(study, model, part), of_part, out / f"best-pr-{part}.svg"):
             made.append({"file": f"best-pr-{part}.svg", "text": f"Precision against recall {WHERE[part]}, by class and of all"})
-        if charts.reliability(rows_of(study, model, "reliability", part), of_part, out / f"best-reliability-{part}.svg"):
+        reliability = table_of(study.metrics, model, "reliability", part)
+        if charts.reliability(reliability, of_part, out / f"best-reliability-{part}.svg"):
             made.append({"file": f"best-reliability-{part}.svg", "text": f"How sure against how often right {WHERE[part]}"})
-    made += slices_drawn(rows_of(study, model, "slices", own), own, f"{model}, {own} ({study.label})", out)
-    curve = study.metrics / f"{model}.curve.csv"
-    if curve.is_file() and charts.learning(pd.read_csv(curve), title, out / "best-learning.svg"):
+    made += slices_drawn(table_of(study.metrics, model, "slices", own), own, f"{model}, {own} ({study.label})", out)
+    if charts.learning(table_of(study.metrics, model, "curve"), title, out / "best-learning.svg"):
         made.append({"file": "best-learning.svg", "text": "Learning: losses and figures of val by epoch"})
     return made
 
@@ -120,9 +109,9 @@ def of_best(study: Study, model: str, own: str, gallery: Gallery, out: Path) -> 
     """
     study.answers_of(model)  # checks the folder that curves_of reads
     shown = [part for part in (SEEN, UNSEEN) if part in study.models[model]["parts"]] or [own]
-    classes = {part: rows_of(study, model, "classes", part) for part in shown}
+    classes = {part: table_of(study.metrics, model, "classes", part) for part in shown}
     tables = {part: rows.set_index("label").to_dict("index") for part, rows in classes.items()}
-    judged = classes[own] if own in classes else rows_of(study, model, "classes", own)
+    judged = classes[own] if own in classes else table_of(study.metrics, model, "classes", own)
     items = gallery.of_model(model)
     return {
         "shown": shown,
@@ -133,7 +122,7 @@ def of_best(study: Study, model: str, own: str, gallery: Gallery, out: Path) -> 
         "boxes": {part: rows for part in shown if (rows := box_confusion(study, model, part))},
         "failures": failures(confusion(study, model, own)),
         "hardest": judged[(judged["n"] > 0) & (judged["f1"] < 1)].sort_values(["f1", "label"]).head(HARDEST).to_dict("records"),
-        "slices": rows_of(study, model, "slices", own).to_dict("records"),
+        "slices": table_of(study.metrics, model, "slices", own).to_dict("records"),
         "charts": drawn(study, model, shown, own, classes, out),
         "pictures_shown": items,
         "is_wrong": any(item["outcome"] != RIGHT for item in items),

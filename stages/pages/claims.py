@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from stages import scores
 from stages.files import DataError, read_json
 from stages.pages.study import Study
 from stages.samples import TEST
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", scores.UNDECIDED
 # By the verdict and by whether the figure itself goes the way that is claimed.
 VERDICTS = {
     (HOLDS, True): "it holds, and the interval leaves 0 out",
@@ -17,9 +18,8 @@ VERDICTS = {
 TEST_USED = "paired bootstrap over whole sequences"  # where the stage that checked does not say
 
 
-def verdict(low: float, high: float) -> str:
-    """holds | does not hold | undecided, by the 95 % interval of the change alone."""
-    return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
+# By what the 95 % interval of the change alone says.
+OF_CHANGE = {scores.BETTER: HOLDS, scores.WORSE: FAILS, scores.UNDECIDED: UNDECIDED}
 
 
 def comparison_of(study: Study) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def claims_of(study: Study, document: dict[tuple[str, str], float]) -> list[dict
     for name, claim in comparison_of(study).get("claims", {}).items():
         if not {claim["better"], claim["than"]} <= {*study.models}:
             continue
-        said = verdict(claim["low"], claim["high"])
+        said = OF_CHANGE[scores.verdict(claim["low"], claim["high"])]
         # A change that is rounded to 0 still lies on the side that its verdict is of.
         words = VERDICTS.get((said, claim["change"] > 0), VERDICTS[said, said == HOLDS])
         theirs = [document.get((claim[which], claim["figure"])) for which in ("better", "than")]

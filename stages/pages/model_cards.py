@@ -15,7 +15,7 @@ from stages.files import seed_from
 from stages.pages import charts
 from stages.pages.gallery import JUDGED, RIGHT, Gallery
 from stages.pages.page import confusion_rows
-from stages.pages.study import Study
+from stages.pages.study import Study, table_of
 from stages.samples import SEEN, UNSEEN
 
 FEW = 30  # samples below which a figure is called uncertain
@@ -85,10 +85,9 @@ def of_model(study: Study, gallery: Gallery, name: str, constants: dict[str, Any
     """
     found = study.models[name]
     part = next((part for part in JUDGED if part in found["parts"]), None)
-    classes = table_of(study, name, "classes")
-    slices = of_part(table_of(study, name, "slices"), part)
-    own = of_part(classes, part)
-    seeds, items = of_part(table_of(study, name, "seeds"), part), gallery.of_model(name)
+    slices = table_of(study.metrics, name, "slices", part or "")
+    own = table_of(study.metrics, name, "classes", part or "")
+    seeds, items = table_of(study.metrics, name, "seeds", part or ""), gallery.of_model(name)
     return {
         "name": name,
         "found": found,
@@ -120,26 +119,6 @@ def of_model(study: Study, gallery: Gallery, name: str, constants: dict[str, Any
 
 
 # What was measured ---------------------------------------------------------------------------------------------------
-
-
-def table_of(study: Study, name: str, table: str) -> pd.DataFrame:
-    """metrics/<dataset>/<model>.<table>.csv, without a row where it is not there. A class may be called NA."""
-    path = study.metrics / f"{name}.{table}.csv"
-    if not path.is_file():
-        return pd.DataFrame()
-    text = dict.fromkeys(("part", "label", "slice", "value", "actual", "predicted", "level", "scores"), str)
-    if table == "classes":
-        del text["predicted"]  # there a number of answers
-    rows = pd.read_csv(path, keep_default_na=False, dtype=text)
-    for key in rows.columns.difference(list(text)):
-        rows[key] = rows[key].map({"True": True, "False": False}.get) if key == "in_train" else rows[key]
-        if rows[key].dtype == object or isinstance(rows[key].dtype, pd.StringDtype):
-            rows[key] = pd.to_numeric(rows[key], errors="coerce")
-    return rows
-
-
-def of_part(rows: pd.DataFrame, part: str | None) -> pd.DataFrame:
-    return rows[rows["part"] == part].reset_index(drop=True) if "part" in rows else rows
 
 
 def known(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -199,7 +178,7 @@ def figures(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 def confusions(study: Study, name: str, part: str | None, classes: pd.DataFrame) -> list[dict[str, Any]]:
     """Tables of true against said, of pictures and of boxes: title, what a row is of, rows as the macro has them."""
-    table = of_part(table_of(study, name, "confusion"), part)
+    table = table_of(study.metrics, name, "confusion", part or "")
     if table.empty:
         return []
     made = []
@@ -214,15 +193,12 @@ def confusions(study: Study, name: str, part: str | None, classes: pd.DataFrame)
 def drawn(study: Study, name: str, part: str | None, out: Path) -> list[dict[str, str]]:
     """Learning, precision-recall and reliability curves, as far as they were measured: file in `out` and what it shows."""
     title, stem, made = f"{name} ({study.label})", f"{seed_from('card', name):016x}", []
+    curve = table_of(study.metrics, name, "curve")
+    pr, reliability = (table_of(study.metrics, name, table, part or "") for table in ("pr", "reliability"))
     curves = [
-        ("learning", table_of(study, name, "curve"), charts.learning, "learning curves: loss on train and val by epoch"),
-        ("pr", of_part(table_of(study, name, "pr"), part), charts.precision_recall, f"precision against recall, {part}"),
-        (
-            "reliability",
-            of_part(table_of(study, name, "reliability"), part),
-            charts.reliability,
-            f"reliability, how sure against how often right, {part}",
-        ),
+        ("learning", curve, charts.learning, "learning curves: loss on train and val by epoch"),
+        ("pr", pr, charts.precision_recall, f"precision against recall, {part}"),
+        ("reliability", reliability, charts.reliability, f"reliability, how sure against how often right, {part}"),
     ]
     for kind, rows, draw, words in curves:
         if len(rows):

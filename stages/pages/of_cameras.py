@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from stages.pages import andi, charts
-from stages.pages.best_camera import WHERE, by_label, of_best, rows_of
+from stages.pages.best_camera import WHERE, by_label, of_best
 from stages.pages.claims import claims_of
 from stages.pages.gallery import JUDGED, Gallery
 from stages.pages.page import against, comparisons, distributions_of, labels_of
-from stages.pages.study import Study
+from stages.pages.study import Study, table_of
 from stages.samples import SEEN, UNSEEN, VAL
 
 # Which model to take ---------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def headline(study: Study) -> dict[str, Any] | None:
         "figure": f"macro F1 {WHERE[part]}",
         "part": part,
         "n": int(shown[first]["n"]),
-        "baseline": majority_f1(by_label(rows_of(study, first, "classes", part), "n")),
+        "baseline": majority_f1(by_label(table_of(study.metrics, first, "classes", part), "n")),
         "best": best,
         "models": [
             {"model": name, "n": int(row["n"]), "value": row["f1_macro"]}

@@ -28,10 +28,9 @@ from stages.pages.page import (
     headline_of,
     in_turn,
     labels_of,
-    of_test,
     weakest,
 )
-from stages.pages.study import EMBEDDED, Study
+from stages.pages.study import EMBEDDED, Study, table_of
 from stages.pictures import jpeg
 from stages.samples import TEST, TRAIN, VAL
 from stages.scores import ALL_PAIRS, BETTER, MAP
@@ -78,8 +77,8 @@ def judged(models: Iterable[str], dataset: str, metrics: Path) -> dict[str, Any]
     said: dict[str, Any] = {"by_class": {}, "confusions_of": {}, "named": {}}
     largest: dict[str, str] = {}
     for model in models:
-        said["by_class"][model] = of_test(metrics, model, "classes").set_index("label").to_dict("index")
-        confusion = of_test(metrics, model, "confusion")
+        said["by_class"][model] = table_of(metrics, model, "classes", TEST).set_index("label").to_dict("index")
+        confusion = table_of(metrics, model, "confusion", TEST)
         said["named"][model] = named(confusion)
         largest[start_and_size(model, dataset)[0]] = model
         said["confusions_of"][model] = confusion_rows(confusion, list(said["by_class"][model]))
@@ -204,7 +203,7 @@ def pairs_of_interest(
 
 def by_constant(metrics: Path, model: str) -> float:
     """mAP in the test part of scores that are alike for every clip, as always naming the commonest class is: the mean share."""
-    n = of_test(metrics, model, "classes")["n"]
+    n = table_of(metrics, model, "classes", TEST)["n"]
     return float((n[n > 0] / n.sum()).mean())
 
 
@@ -227,7 +226,7 @@ def judged_best(study: Study, best: str | None, gallery: Gallery, out: Path) -> 
     """What the page shows of the model that validation finds best."""
     if best is None:
         return {"best": None, "items": [], "curves": [], "hardest": []}
-    rows = of_test(study.metrics, best, "classes")
+    rows = table_of(study.metrics, best, "classes", TEST)
     rows = rows[rows["n"] > 0].set_index("label")
     title = f"{best} ({study.label})"
     bars({best: rows["ap"].to_dict()}, rows["n"].to_dict(), "average precision in the test part", title, out / "ap.svg")

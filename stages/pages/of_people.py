@@ -36,11 +36,10 @@ from stages.pages.page import (
     in_turn,
     labels_of,
     majority,
-    of_test,
     rejects_of,
     weakest,
 )
-from stages.pages.study import Study
+from stages.pages.study import Study, table_of
 from stages.people import ABSENT, BONES, HEAD_TOP, JOINT_NAMES, L_ANKLE, R_ANKLE, points
 from stages.pictures import RGB, UnreadablePicture, decode, read_picture, resize
 from stages.predictions import TABLE
@@ -292,13 +291,13 @@ def activities(study: Study, models: dict[str, dict[str, Any]], gallery: Gallery
     metrics = study.metrics
     best = best_of(models, study.dataset)
     by_class = {
-        name: of_test(metrics, name, "classes").set_index("label").to_dict("index")
+        name: table_of(metrics, name, "classes", TEST).set_index("label").to_dict("index")
         for name, found in models.items()
         if TEST in found["parts"]
     }
     more: dict[str, Any] = {"confusion": [], "items": [], "curves": [], "hardest": []}
     if best:
-        confusion = of_test(metrics, best, "confusion")
+        confusion = table_of(metrics, best, "confusion", TEST)
         more["confusion"] = confusion_rows(confusion[confusion["level"] == "picture"], list(by_class[best]))
         more |= {"items": gallery.of_model(best), "curves": charts_of(study, best, out), "hardest": weakest(metrics, best)}
         occur = {label: row for label, row in by_class[best].items() if row["n"]}
@@ -350,7 +349,7 @@ def poses(models: dict[str, dict[str, Any]], metrics: Path, label: str, out: Pat
     by_joint: dict[str, Any] = {}
     curves: dict[str, str] = {}
     for name in models:
-        joints = of_test(metrics, name, "classes").set_index("label").reindex(columns=["n", "pckh"])
+        joints = table_of(metrics, name, "classes", TEST).set_index("label").reindex(columns=["n", "pckh"])
         by_joint[name] = {joint: row.dropna().to_dict() for joint, row in joints.iterrows()}
         path = metrics / f"{name}.curve.csv"
         curve = pd.read_csv(path) if path.is_file() else pd.DataFrame()

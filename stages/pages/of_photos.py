@@ -35,11 +35,10 @@ from stages.pages.page import (
     in_turn,
     labels_of,
     majority,
-    of_test,
     rejects_of,
     weakest,
 )
-from stages.pages.study import Study
+from stages.pages.study import Study, table_of
 from stages.predictions import FEATURES
 from stages.samples import TEST, Samples
 
@@ -317,7 +316,7 @@ def judged(study: Study, gallery: Gallery, out: Path) -> dict[str, Any]:
     """What the page says of the test part, class by class, and of the model that validation finds best."""
     models, metrics = study.models, study.metrics
     tested = [name for name, found in models.items() if TEST in found["parts"]]
-    by_class = {name: of_test(metrics, name, "classes").set_index("label").to_dict("index") for name in tested}
+    by_class = {name: table_of(metrics, name, "classes", TEST).set_index("label").to_dict("index") for name in tested}
     best = best_of(models, study.dataset)
     several = {name: found[TEST] for name, found in models.items() if "seeds" in found.get(TEST, {})}
     constant = {name: label for name, rows in by_class.items() if (label := only_answer(rows))}
@@ -332,7 +331,7 @@ def judged(study: Study, gallery: Gallery, out: Path) -> dict[str, Any]:
         "hardest": [],
     }
     if best:
-        confusion = of_test(metrics, best, "confusion")
+        confusion = table_of(metrics, best, "confusion", TEST)
         said["confusion"] = confusion_rows(confusion[confusion["level"] == "picture"], list(by_class[best]))
         said |= {"items": gallery.of_model(best), "curves": charts_of(study, best, out), "hardest": weakest(metrics, best)}
         occur = {label: row for label, row in by_class[best].items() if row["n"]}

@@ -11,7 +11,7 @@ import pandas as pd
 from stages.files import DataError, seed_from
 from stages.pages import charts
 from stages.pages.claims import comparison_of, not_checked
-from stages.pages.study import OPTIONAL, Study
+from stages.pages.study import Study, table_of
 from stages.samples import TEST, VAL
 from stages.scores import PAIR, RECALL
 
@@ -58,15 +58,6 @@ def confusion_rows(table: pd.DataFrame, labels: list[str]) -> list[dict[str, Any
         {"label": label, "n": int(row.sum()), "cells": [{"n": int(n), "share": float(n / max(1, row.sum()))} for n in row]}
         for label, row in zip(labels, counts.to_numpy(), strict=True)
     ]
-
-
-def of_test(metrics: Path, model: str, table: str) -> pd.DataFrame:
-    """The rows of the test part in <model>.<table>.csv; none where there is no such table."""
-    path = metrics / f"{model}.{table}.csv"
-    if not path.is_file():
-        return pd.DataFrame(columns=list(OPTIONAL[table]))
-    rows = pd.read_csv(path, keep_default_na=False, na_values={"pckh": [""], "ap": [""]})
-    return rows[rows["part"] == TEST].reset_index(drop=True)
 
 
 # The first screen ----------------------------------------------------------------------------------------------------
@@ -152,9 +143,9 @@ def choices(models: dict[str, dict[str, Any]], best: str | None, figure: str, do
 def weakest(metrics: Path, model: str, figure: str = "recall") -> list[dict[str, Any]]:
     """The classes that a model is worst at in the test part, none with a figure of 1: label, n, value, and what else it calls
     them most often (`called`, with `times`, 0 where it is never wrong)."""
-    rows = of_test(metrics, model, "classes")
+    rows = table_of(metrics, model, "classes", TEST)
     rows = rows[(rows["n"] > 0) & (rows[figure] < 1)].sort_values([figure, "label"], kind="stable").head(WEAKEST)
-    confusion = of_test(metrics, model, "confusion")
+    confusion = table_of(metrics, model, "confusion", TEST)
     if "level" in confusion:
         confusion = confusion[confusion["level"] == "picture"]
     found = []
@@ -242,16 +233,10 @@ def charts_of(study: Study, model: str, out: Path) -> list[dict[str, str]]:
     """Learning, precision-recall and reliability curves of a model in the test part, as far as they were measured: file in
     `out` and what it shows."""
 
-    def rows_of(table: str) -> pd.DataFrame:
-        path = study.metrics / f"{model}.{table}.csv"
-        return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else pd.DataFrame()
-
-    pr, reliability = (
-        table[table["part"] == TEST].reset_index(drop=True) if "part" in table else table
-        for table in (rows_of("pr"), rows_of("reliability"))
-    )
+    curve = table_of(study.metrics, model, "curve")
+    pr, reliability = (table_of(study.metrics, model, table, TEST) for table in ("pr", "reliability"))
     wanted = (
-        ("best-learning.svg", rows_of("curve"), charts.learning, f"Learning curves of {model}: by epoch"),
+        ("best-learning.svg", curve, charts.learning, f"Learning curves of {model}: by epoch"),
         ("best-pr.svg", pr, charts.precision_recall, f"Precision against recall of {model} in the test part"),
         ("best-reliability.svg", reliability, charts.reliability, f"Reliability of {model} in the test part"),
     )  # fmt: skip

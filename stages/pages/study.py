@@ -83,6 +83,17 @@ def require_table(path: Path, whole: Iterable[str], numbers: Iterable[str] = ())
             raise DataError(f"{path.name} has text in {column}, where numbers should be")
 
 
+def table_of(metrics: Path, model: str, table: str, part: str | None = None) -> pd.DataFrame:
+    """<model>.<table>.csv, of one part where it is named; no row where it is not there. A class may be called NA, or 1."""
+    path = metrics / f"{model}.{table}.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=list((NEEDED | OPTIONAL)[table]))
+    words = WORDS - {"in_train"} - ({"predicted"} if table == "classes" else set())  # there a number of answers
+    empty = {name: [""] for name in pd.read_csv(path, nrows=0).columns if name not in words}
+    rows = pd.read_csv(path, keep_default_na=False, na_values=empty, dtype=dict.fromkeys(words, str))
+    return rows if part is None else rows[rows["part"] == part].reset_index(drop=True)
+
+
 def read_model(metrics: Path, answers: Path, name: str, data: str) -> dict[str, Any]:
     """A model's headline and what `read_models` adds. Raises DataError where it cannot be shown beside `data`."""
     found, cost, card = read_json(metrics / f"{name}.json"), metrics / f"{name}.cost.json", answers / name / CARD
@@ -96,7 +107,7 @@ def read_model(metrics: Path, answers: Path, name: str, data: str) -> dict[str, 
         path = metrics / f"{name}.{table}.csv"
         if table in NEEDED or path.is_file():
             require_table(path, whole, ["predicted"] if table == "classes" else [])
-    by_class = pd.read_csv(metrics / f"{name}.classes.csv", keep_default_na=False)
+    by_class = table_of(metrics, name, "classes")
     absent = by_class[by_class["n"] == 0].groupby("part")["label"].agg(", ".join).to_dict()
     rows = pd.read_csv(metrics / f"{name}.parts.csv").to_dict("records")
     parts = {row["part"]: {key: value for key, value in row.items() if pd.notna(value)} for row in rows}
