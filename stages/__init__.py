@@ -1,6 +1,7 @@
 """Ethogram's stages. `python -m stages.<stage>` runs one; `dvc repro` runs those whose inputs changed.
 
 The pipeline, in its order
+    imports.py      of what code each stage is made, so that DVC runs again what a change of code touches
     check.py        the whole of params.yaml, before anything else
     download.py     source -> data/raw/<dataset>, in the authors' own format
     clean.py        raw -> samples table + rejects table, each reject with its reason
@@ -40,6 +41,7 @@ What predict is made of
     summary.py      the table at the end
 
 What they share
+    threads.py      one thread a process
     command.py      how a stage ends: a clear message instead of a traceback
     settings.py     params.yaml -> frozen typed records
     files.py        whole-or-nothing outputs, hashes, seeds
@@ -89,9 +91,4 @@ What they share
     embedded/       the renderer of the embedded data
 """
 
-import os
-
-# One thread a process unless told otherwise. For networks as small as the embedded profile's a second thread gains nothing, and
-# where anything else runs on the same cores the two, waiting for each other, take 8 to 70 times as long (docs/benchmarks.md).
-# It also keeps figures equal on machines with other numbers of cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+import stages.threads  # noqa: F401  and nothing else here: this file is in no stage's list of code (imports.py)

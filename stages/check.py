@@ -4,6 +4,7 @@ DVC runs it whenever params.yaml changes; `python -m stages.check` does the same
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from pydantic import BaseModel
 
 from stages import generators
 from stages.bboxes import BoxesSettings
+from stages.chosen import chosen
 from stages.clean import CleanSettings
 from stages.clips import ClipsSettings
 from stages.command import run
 from stages.compare import CompareSettings
 from stages.download import DownloadSettings
 from stages.evaluate import EvaluateSettings
-from stages.files import DataError, write_json
+from stages.files import DataError, new_folder, write_json
 from stages.harden import HardenSettings
 from stages.heatmaps import HeatmapSettings
 from stages.networks import family
@@ -29,8 +31,10 @@ from stages.synthesize import SynthesizeSettings
 
 PROFILES = ("smoke", "embedded", "paper")
 _KNOWN = ("location", "class", "official")  # versions of data with locations, whether a profile makes them or not
+_KINDS = ("datasets", "compare", "pretrained", "harder", "synthetic", "bboxes", "heatmaps", "clips", "models")
 HARDER = ("upsampled", "isolated")  # what `harden` makes
 LOOK = "look"  # data/raw/look is what `download look` writes, beside the folders of the data sets
+_NAME = re.compile(r"\w[\w-]*")  # dvc.yaml puts names into commands, which a shell reads, and into paths
 NOTHING_ELSE = "data/params.checked.json"  # what a model needs that builds on nothing but its data
 
 
@@ -93,14 +97,16 @@ class HeatmapsEntry(Record):
 
 def check_all(params: dict[str, Any]) -> int:
     """Check the whole file: every section of every profile. Returns how many; raises DataError for the first fault."""
-    known = "profile, seed, datasets, evaluate, compare, pretrained, harder, synthetic, bboxes, heatmaps, clips, models"
-    if strangers := sorted(set(params) - set(known.split(", "))):
-        raise DataError(f"params.yaml: unknown key `{strangers[0]}`. Allowed: {known}")
+    known = ("profile", "seed", "datasets", "evaluate", *_KINDS[1:])
+    if strangers := [key for key in params if key not in known]:
+        raise DataError(f"params.yaml: unknown key `{strangers[0]}`. Allowed: {', '.join(known)}")
     if params.get("profile") not in PROFILES:
         raise DataError(f"params.yaml: profile: given {params.get('profile')!r}: allowed: {', '.join(PROFILES)}")
-    if not isinstance(params.get("seed"), int):
-        raise DataError(f"params.yaml: seed: given {params.get('seed')!r}: a whole number is wanted")
+    if type(seed := params.get("seed")) is not int or not 0 <= seed < 2**63:
+        raise DataError(f"params.yaml: seed: given {seed!r}: a whole number is wanted, from 0 to 2^63 - 1")
     section("evaluate", EvaluateSettings, params)
+    for kind in _KINDS:
+        _check_names(kind, params)
     checked = 1
     stages: dict[str, type[BaseModel]] = {
         "download": DownloadSettings, "clean": CleanSettings, "split": SplitSettings, "seeds": Seeds
@@ -108,7 +114,6 @@ def check_all(params: dict[str, Any]) -> int:
     for name, profiles in params["datasets"].items():
         if name == LOOK:
             raise DataError(f"params.yaml: datasets.{name}: choose another name: data/raw/{name} is the stage `look`'s")
-        _require_profiles(f"datasets.{name}", profiles)
         rest = {key: value for key, value in profiles.items() if key not in PROFILES}
         about = section(f"datasets.{name}", DatasetEntry, {"datasets": {name: rest}})
         _require_one_of(f"datasets.{name}.cut", about.cut, _cut(name, params))
@@ -116,7 +121,7 @@ def check_all(params: dict[str, Any]) -> int:
         made = [f"data/{kind}/{name}" for kind in ("heatmaps", "synthetic") if name in params.get(kind, {})]
         _require_one_of(f"datasets.{name}.shows", about.shows, made or [NOTHING_ELSE])
         for profile in PROFILES:
-            given = set(profiles[profile])
+            given = set(profiles[profile]) if isinstance(profiles[profile], dict) else set()
             if given != set(stages):
                 wrong = ", ".join(sorted(given ^ set(stages)))
                 raise DataError(f"params.yaml: datasets.{name}.{profile}: wants {', '.join(stages)}; look at {wrong}")
@@ -134,9 +139,6 @@ def check_all(params: dict[str, Any]) -> int:
     )
     for kind, of_entry, check in kinds:
         for name, entry in params.get(kind, {}).items():
-            if "." in name:
-                raise DataError(f"params.yaml: {kind}.{name}: a key may hold no dot: DVC reads it as a path")
-            _require_profiles(f"{kind}.{name}", entry)
             rest = {key: value for key, value in entry.items() if key not in PROFILES}
             check(name, section(f"{kind}.{name}", of_entry, {kind: {name: rest}}), params)
             checked += len(PROFILES)
@@ -144,6 +146,20 @@ def check_all(params: dict[str, Any]) -> int:
         _check_compare(name, params)
         checked += 1
     return checked
+
+
+def _check_names(kind: str, params: dict[str, Any]) -> None:
+    entries = params.get(kind, {} if kind not in ("datasets", "models") else None)
+    if not isinstance(entries, dict):
+        raise DataError(f"params.yaml: {kind}: given {entries!r}: names, each with its settings, are wanted")
+    for name, entry in entries.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise DataError(
+                f"params.yaml: {kind}: the name {name!r}: a letter or digit, then letters, digits, - and _ alone: it becomes "
+                "part of commands and paths"
+            )
+        if kind != "compare":
+            _require_profiles(f"{kind}.{name}", entry)
 
 
 def _check_compare(name: str, params: dict[str, Any]) -> None:
@@ -284,9 +300,15 @@ def _require_profiles(path: str, entry: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="check the whole of params.yaml")
     parser.add_argument("--out", type=Path, help="JSON to write when all is well, for DVC")
+    parser.add_argument("--chosen", type=Path, help="folder for what the profile in use chooses, a file for each stage's part")
     args = parser.parse_args()
-    checked = check_all(read_params())
+    params = read_params()
+    checked = check_all(params)
     print(f"params.yaml: {checked} sections, all well")
+    if args.chosen:
+        with new_folder(args.chosen) as folder:
+            for name, value in chosen(params).items():
+                write_json(folder / f"{name}.json", value)
     if args.out:
         write_json(args.out, {"sections": "all well"})
 

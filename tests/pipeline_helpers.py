@@ -34,8 +34,8 @@ def started(printed: str) -> list[str]:
 
 
 def ran(printed: str) -> list[str]:
-    """The stages that ran, but for the two that look whether anything changed, and the index, which follows every page."""
-    return [name for name in started(printed) if name not in ("check", "look/dvc.yaml:look", "index")]
+    """The stages that ran, but for those that look whether anything changed, and the index, which follows every page."""
+    return [name for name in started(printed) if name not in ("code", "check", "look/dvc.yaml:look", "index")]
 
 
 def params_of(folder: Path) -> dict[str, Any]:

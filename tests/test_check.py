@@ -205,7 +205,7 @@ SPLITS = "data/splits/wood/location, data/splits/wood/class, data/splits/wood/of
         ("models/judge/tables", "data/clean/field", "models.judge.tables: given 'data/clean/field': allowed: data/clean/wood"),
         ("models/sport/tables", "data/clean/town", "models.sport.tables: given 'data/clean/town': allowed: data/boxes/town"),
         ("models/judge/smoke/epoch", 2, "models.judge.smoke.epoch: unknown key. Did you mean `epochs`?"),
-        ("models/a.b", model(), "models.a.b: a key may hold no dot: DVC reads it as a path"),
+        ("models/a.b", model(), "models: the name 'a.b': a letter or digit, then letters, digits, - and _ alone: it becomes part of "),
         ("models/second/lists", "data/splits/wood/klass",
          f"models.second.lists: given 'data/splits/wood/klass': allowed: {SPLITS}, "
          "data/harder/wood/upsampled, data/harder/wood/isolated"),
@@ -316,5 +316,5 @@ def test_the_stage_writes_a_mark_when_all_is_well_and_none_when_not(
     params["seed"] = None
     done = stage("check", "--out", tmp_path / "checked.json", params=params)
     assert done.code == 1
-    assert done.err == "error: params.yaml: seed: given None: a whole number is wanted\n"
+    assert done.err == "error: params.yaml: seed: given None: a whole number is wanted, from 0 to 2^63 - 1\n"
     assert not (tmp_path / "checked.json").exists()

@@ -1,7 +1,5 @@
 """dvc.yaml, params.yaml and the code must say the same: what a stage imports, reads and writes is what it declares."""
 
-import ast
-import functools
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,37 +9,13 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from stages.chosen import chosen
+from stages.imports import stages_of_code
 from tests.graph_helpers import ALONE, STAGES_OF
 
 ROOT = Path(__file__).parent.parent
 PROFILES = ("smoke", "embedded", "paper")
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
-
-
-@functools.cache
-def named(module: Path) -> frozenset[Path]:
-    """The files of the package that `module` itself imports."""
-    found = set()
-    for node in ast.walk(ast.parse(module.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in (name for name in names if name.split(".")[0] == "stages" and name != "stages"):
-            path = ROOT / name.replace(".", "/")
-            found |= {file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()}
-    return frozenset(found)
-
-
-@functools.cache
-def imported(module: Path) -> frozenset[Path]:
-    """The files of the package that `module` imports, directly or not, itself included."""
-    seen, left = set(), {module}
-    while left:
-        seen |= left
-        left = {file for path in left for file in named(path)} - seen
-    return frozenset(seen)
 
 
 @pytest.fixture(scope="module", params=PROFILES)
@@ -65,6 +39,8 @@ def family_of(words: list[str]) -> str | None:
     """The family that a command loads by name: the one it is told, or that of the model it is given."""
     if "--pose" in words:
         return PARAMS["models"][Path(option(words, "--pose")).name]["family"]
+    if "--agree" in words:
+        return PARAMS["synthetic"][Path(option(words, "--out")).name]["family"]
     return option(words, "--family") if "--family" in words else None
 
 
@@ -72,37 +48,65 @@ def test_every_entry_has_its_stages(repo: Repo) -> None:
     assert len(repo.index.stages) == ALONE + sum(times * len(PARAMS[name]) for name, times in STAGES_OF.items())
 
 
-def test_every_stage_declares_the_code_that_it_imports(repo: Repo) -> None:
-    listed: dict[str, set[str]] = {}  # by all stages of one template, and what any of them imports: families differ
-    imports: dict[str, set[str]] = {}
+def test_every_stage_depends_on_the_list_of_its_own_code(repo: Repo) -> None:
+    lists = {name for name, _ in stages_of_code()}
     for stage in repo.index.stages:
+        if stage.name == "code":
+            continue  # it lists what all are made of, and depends on the whole package
         words = shlex.split(stage.cmd)
-        files = set(imported(ROOT / (words[2].replace(".", "/") + ".py")))
-        if family := family_of(words):
-            files |= imported(ROOT / "stages/networks" / family / "__init__.py")
-        declared = {dep.def_path for dep in stage.deps if dep.def_path.startswith("stages/")}
-        folders = {name for name in declared if (ROOT / name).is_dir()}
-        for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):  # loaded by name, one of them
-            files |= imported(path)
-        needed = {path.relative_to(ROOT).as_posix() for path in files} - {"stages/__init__.py"}
-        undeclared = {name for name in needed - declared if not any(name.startswith(f"{f}/") for f in folders)}
-        assert not undeclared, f"{stage.addressing}: imports {sorted(undeclared)}, which dvc.yaml does not list"
-        template = stage.name.split("@")[0]
-        listed.setdefault(template, set()).update(name for name in declared - folders if name.endswith(".py"))
-        imports.setdefault(template, set()).update(needed)
-    for template, names in listed.items():
-        unused = sorted(names - imports[template])
-        assert not unused, f"{template}: dvc.yaml lists {unused}, which none of its stages imports"
+        family = family_of(words)
+        name = words[2].removeprefix("stages.") + (f"-{family}" if family else "")
+        declared = {dep.def_path for dep in stage.deps if dep.def_path.startswith("data/code/")}
+        assert declared == {f"data/code/{name}.json"} and name in lists, stage.addressing
 
 
-def test_every_stage_reads_the_params_that_it_declares(repo: Repo) -> None:
+def test_every_stage_depends_on_what_it_is_told(repo: Repo) -> None:
+    (profile,) = (name for name in PROFILES if f"\nprofile: {name}\n" in Path(repo.root_dir, "params.yaml").read_text())
+    files = set(chosen(PARAMS | {"profile": profile}))
     for stage in repo.index.stages:
         words = shlex.split(stage.cmd)
-        declared = {name for dep in stage.params for name in dep.params}
-        read = {option(words, name) for name in ("--params", "--seeds") if name in words}
-        if any(dep.def_path == "params.yaml" for dep in stage.deps if not hasattr(dep, "params")):
-            continue  # the whole file
-        assert read == declared, stage.addressing
+        told = {option(words, name).replace(f".{profile}", "") for name in ("--params", "--seeds") if name in words}
+        declared = {Path(dep.def_path).stem for dep in stage.deps if dep.def_path.startswith("data/params/")}
+        assert told == declared and told <= files, stage.addressing
+
+
+def test_scoring_code_retrains_nothing_and_a_family_its_own_models_alone(repo: Repo) -> None:
+    lists = {
+        f"data/code/{name}.json": {path.relative_to(ROOT).as_posix() for path in files} for name, files in stages_of_code()
+    }
+    names = {kind: {*PARAMS[kind]} for kind in ("models", "compare", "datasets", "heatmaps", "harder")}
+    evaluated = {f"evaluate@{key}" for key in names["models"]}
+    compared = {f"compare@{key}" for key in names["compare"]}
+    reports = {f"report@{key}" for key in names["datasets"]} | {"index"}
+    heatmaps = {f"heatmaps@{key}" for key in names["heatmaps"]}
+    expected = {
+        "stages/scores.py": evaluated | {f"harden@{key}" for key in names["harder"]} | compared | reports,
+        "stages/compare.py": compared,
+        "stages/box_scores.py": evaluated | reports,  # a gallery says which boxes are false
+        "stages/pose_scores.py": evaluated,
+        "stages/precision_recall.py": evaluated,
+        "stages/answers.py": evaluated,
+        "stages/report.py": reports,
+        "stages/pages/__init__.py": reports,
+        "stages/pages/page.css": reports,
+        "stages/claims.py": compared,
+        "stages/heatmaps.py": heatmaps,
+        "stages/stamps.py": heatmaps,
+        "stages/predict.py": set(),
+    }
+    kinds = {"train": "models", "pretrain": "pretrained", "heatmaps": "heatmaps", "synthesize": "synthetic"}
+    for family in ("image", "yolo", "heatmap", "slowfast"):
+        expected[f"stages/networks/{family}/__init__.py"] = {
+            f"{stage}@{key}"
+            for stage, kind in kinds.items()
+            for key, entry in PARAMS[kind].items()
+            if entry["family"] == family
+        }
+    for file, stages in expected.items():
+        touched = {
+            stage.name for stage in repo.index.stages if any(file in lists.get(dep.def_path, ()) for dep in stage.deps)
+        } - {"check"}  # it imports everything
+        assert touched == stages, file
 
 
 def test_every_path_in_a_command_is_a_dependency_or_an_output(repo: Repo) -> None:

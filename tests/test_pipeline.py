@@ -275,55 +275,18 @@ def test_an_experiment_reruns_its_own_chain_alone_and_diff_shows_it(clone: Path,
     assert ran(call(clone, "dvc", "repro")) == []
 
 
-def marked(clone: Path, *code: str) -> dict[str, set[str]]:
-    """The stages that a comment at the end of each file marks as changed, for each: those that depend on it or its folder."""
-    texts = {name: (clone / name).read_text() for name in code}
+def test_a_comment_in_scoring_code_retrains_nothing(clone: Path) -> None:
+    """Which stages what code is part of: tests/test_graph.py."""
+    file = clone / "stages/pose_scores.py"
+    text = file.read_text()
     try:
-        for name, text in texts.items():
-            (clone / name).write_text(text + "\n# a comment\n")
-        status = json.loads(call(clone, "dvc", "status", "--json"))
+        file.write_text(text + "\n# a comment\n")
+        printed = call(clone, "dvc", "repro", f"evaluate@{KEY}")
     finally:
-        for name, text in texts.items():
-            (clone / name).write_text(text)
-    found: dict[str, set[str]] = {name: set() for name in code}
-    for stage, causes in status.items():
-        changed = {path for cause in causes if isinstance(cause, dict) for path in cause.get("changed deps", {})}
-        for name in code:
-            if stage != "check" and changed & {name, name.removesuffix("/__init__.py")}:  # `check` imports everything
-                found[name].add(stage)
-    return found
-
-
-def test_scoring_code_retrains_nothing_and_a_family_its_own_models_alone(clone: Path) -> None:
-    entries = params_of(clone)
-    evaluated = {f"evaluate@{key}" for key in entries["models"]}
-    compared = {f"compare@{key}" for key in entries["compare"]}
-    reports = {f"report@{key}" for key in entries["datasets"]} | {"index"}
-    heatmaps = {f"heatmaps@{key}" for key in entries["heatmaps"]}
-    expected = {
-        "stages/scores.py": evaluated | {f"harden@{key}" for key in entries["harder"]} | compared | reports,
-        "stages/compare.py": compared,
-        "stages/box_scores.py": evaluated | reports,  # a gallery says which boxes are false
-        "stages/pose_scores.py": evaluated,
-        "stages/precision_recall.py": evaluated,
-        "stages/answers.py": evaluated,
-        "stages/report.py": reports,
-        "stages/pages/__init__.py": reports,
-        "stages/claims.py": compared,
-        "stages/heatmaps.py": heatmaps,
-        "stages/stamps.py": heatmaps,
-    }
-    kinds = {"train": "models", "pretrain": "pretrained", "heatmaps": "heatmaps", "synthesize": "synthetic"}
-    for family in ("image", "yolo", "heatmap", "slowfast"):
-        expected[f"stages/networks/{family}/__init__.py"] = {
-            f"{stage}@{key}"
-            for stage, kind in kinds.items()
-            for key, entry in entries[kind].items()
-            if entry["family"] == family
-        }
-    found = marked(clone, *expected)
-    assert found == expected
-    assert not [stage for stage in found["stages/networks/image/__init__.py"] if "yolo" in stage]
+        file.write_text(text)
+    assert "Running stage 'code'" in printed and ran(printed) == [f"evaluate@{KEY}"]
+    restore(clone)
+    assert ran(call(clone, "dvc", "repro", f"evaluate@{KEY}")) == []
 
 
 def test_equal_seeds_give_equal_metrics(clone: Path) -> None:
