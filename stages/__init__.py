@@ -24,6 +24,8 @@ Commands of the user's
     labels.py       a part of a split out for labelling by hand; the labels come in by `download.labels`
     subset.py       which clips a study wants, from the metadata alone
     verify.py       every stage's sha256 manifest against what is on disk
+    doctor.py       what is wrong with the machine, the environment, data, cache and settings, and what to do (doctoring/)
+    dvc_lock.py     puts dvc.lock back where a kill of dvc cut it off
 
 What predict is made of
     trained.py      a trained model by its name, and what its evaluation chose
@@ -42,7 +44,8 @@ What predict is made of
 
 What they share
     threads.py      one thread a process
-    command.py      how a stage ends: a clear message instead of a traceback
+    command.py      how a stage begins and ends: a clear message instead of a traceback
+    alone.py        one writer of an output, which ends with the dvc that started it
     settings.py     params.yaml -> frozen typed records
     files.py        whole-or-nothing outputs, hashes, seeds
     sources.py      a downloaded data set, for its readers
@@ -54,6 +57,8 @@ What they share
     stored_clips.py  the frames that `clips` stored, read in any order
     clip_views.py   how a clip is shown to a network: which frames, which squares
     film.py         frames side by side, with captions
+    chosen.py       what the profile in use chooses of params.yaml, a file for each stage's part
+    tables.py       tables of its own: read from disk, held to their rules
     samples.py      the samples table: columns, units, checks
     people.py       the tables of people and joints
     joints.py       the document's rules for joints, and boxes round them
@@ -69,6 +74,7 @@ What they share
     loading.py      pictures for training: decoded once, augmented by seed
     backbones.py    2-D networks by name, and their starting weights
     fit.py          the one training loop
+    limits.py       out of memory or of disk: what to tell
     training.py     what comes before and after it: starting weights, the card, the cost
     fingerprint.py  what a training or a stage's finished parts were made from: other inputs are other work
     classifier.py   a network that tells classes apart, of pictures or of crops

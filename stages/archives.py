@@ -23,6 +23,10 @@ from stages.files import DataError, is_running
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 LIMIT_BYTES = 2 * 2**40
 LIMIT_RATIO = 200.0  # unpacked / packed. JSON of repeated keys reaches about 30, a bomb of one DEFLATE layer 1032
+LIMIT_FILES = 2_000_000  # a tar packs empty files into a few bytes each, and each takes some 800 in memory
+LIMIT_HEADER_BYTES = 2**20  # of a long name or the like in a tar: it is read whole into memory, where 1 MB unpacks to 1 GB
+_HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # LZMA takes as much memory as the archive says
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError)
 
 
@@ -43,18 +47,27 @@ class _StrictTarInfo(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_StrictTarInfo":
         try:
-            return super().frombuf(buf, encoding, errors)
+            found = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:  # tarfile takes this for the end and loses the rest without a word
             raise tarfile.ReadError(str(error)) from None
+        if found.type in _HEADERS and found.size > LIMIT_HEADER_BYTES:
+            raise _Refused(f"a header in it has {found.size:,} bytes, {LIMIT_HEADER_BYTES:,} are allowed")
+        if found.type == tarfile.GNUTYPE_SPARSE:  # its map of holes is read into memory, however long
+            raise _Refused(f"{found.name!r} is a sparse file")
+        return found
+
+    def _proc_gnusparse_10(self, *_: object) -> None:  # the same in the pax format
+        raise _Refused("it holds a sparse file")
 
 
 def unpack(archive: Path, into: Path, limit_bytes: int = LIMIT_BYTES, limit_ratio: float = LIMIT_RATIO) -> list[str]:
     """Unpack into the new folder `into`, which appears whole or not at all; return its files' relative paths, sorted.
 
     DataError, with nothing extracted, for names that lead outside or collide, links to anything but a file of the same
-    archive, devices, setuid, encryption, damage, and more than `limit_bytes` or `limit_ratio` times the archive's size.
+    archive, devices, setuid, sparse files, encryption, damage, and more than `limit_bytes`, `limit_ratio` times the archive's
+    size or LIMIT_FILES.
     """
     if into.exists():
         raise DataError(f"{into}: is there already; {archive.name} is not unpacked over it. Remove it")
@@ -65,7 +78,8 @@ def unpack(archive: Path, into: Path, limit_bytes: int = LIMIT_BYTES, limit_rati
     try:
         temporary.mkdir(parents=True)
         with _open(archive) as opened:
-            members = _judged(_members(opened), min(limit_bytes, limit_ratio * archive.stat().st_size))
+            limit = min(limit_bytes, limit_ratio * archive.stat().st_size)
+            members = _judged(_members(opened, limit), limit)
             needed = sum(member.size for member in members)
             require_space(into.parent, needed, doing)
             for member in tqdm(members, doing, unit="", disable=None, leave=False):
@@ -73,6 +87,9 @@ def unpack(archive: Path, into: Path, limit_bytes: int = LIMIT_BYTES, limit_rati
                     opened.extract(member.item, temporary, filter="data")
                 else:
                     opened.extract(member.item, temporary)
+        for member in members:
+            if member.kind == stat.S_IFLNK and not (temporary / member.name).is_file():  # `a.jpg/`, `nowhere/../a.jpg`
+                raise _Refused(f"{member.name!r} is a link that leads to no file")
         os.replace(temporary, into)
     except (_Refused, tarfile.FilterError) as error:
         raise DataError(f"{archive}: refused, nothing is extracted: {error}. Get a sound copy from its authors") from None
@@ -122,13 +139,15 @@ def _open(archive: Path) -> tarfile.TarFile | zipfile.ZipFile:
     return tarfile.open(archive, "r:gz" if found == "gz" else "r:", tarinfo=_StrictTarInfo)
 
 
-def _members(opened: tarfile.TarFile | zipfile.ZipFile) -> Iterator[_Member]:
+def _members(opened: tarfile.TarFile | zipfile.ZipFile, limit_bytes: float) -> Iterator[_Member]:
     if isinstance(opened, zipfile.ZipFile):
         for item in opened.infolist():
             mode = item.external_attr >> 16
             kind = stat.S_IFDIR if item.is_dir() else stat.S_IFMT(mode) or stat.S_IFREG
             if item.flag_bits & 1:
                 raise NotImplementedError(f"{item.filename!r} is encrypted, and there is no password")
+            if item.compress_type not in _METHODS:
+                raise NotImplementedError(f"{item.filename!r} is packed by a method that is not read ({item.compress_type})")
             yield _Member(item.filename, item.file_size, kind, mode, "", item)
         return
     for info in opened:
@@ -137,8 +156,10 @@ def _members(opened: tarfile.TarFile | zipfile.ZipFile) -> Iterator[_Member]:
         start = os.path.dirname(info.name) if info.issym() else ""
         target = os.path.normpath(os.path.join(start, info.linkname)) if link else ""
         yield _Member(info.name, info.size, kind, info.mode, target, info)
-    while opened.fileobj and opened.fileobj.read(2**20):
-        pass  # to the very end, where gzip keeps its checksum
+    after = 0
+    while opened.fileobj and (block := opened.fileobj.read(2**20)):  # to the very end, where gzip keeps its checksum
+        if (after := after + len(block)) > max(limit_bytes, tarfile.RECORDSIZE):
+            raise _Refused(f"{after:,} bytes or more follow its end, {limit_bytes:,.0f} are allowed")
 
 
 def _judged(members: Iterator[_Member], limit_bytes: float) -> list[_Member]:
@@ -149,6 +170,8 @@ def _judged(members: Iterator[_Member], limit_bytes: float) -> list[_Member]:
         path, total = os.path.normpath(member.name), total + member.size
         if fault := _fault(member):
             raise _Refused(f"{member.name!r} {fault}")
+        if len(by_path) == LIMIT_FILES:
+            raise _Refused(f"it holds more than {LIMIT_FILES:,} files")
         if total > limit_bytes:
             raise _Refused(f"{total:,} bytes or more would come out, {limit_bytes:,.0f} are allowed")
         if (first := by_path.setdefault(path, member)) is not member and {first.kind, member.kind} != {stat.S_IFDIR}:

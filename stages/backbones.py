@@ -5,6 +5,8 @@ A name is timm's (`resnext50_32x4d`, `tf_efficientnet_lite0`, ...) or torchvisio
 
 import difflib
 import functools
+import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,24 @@ from torch import Tensor, nn
 
 from stages.files import DataError, require_manifest, sha256_file
 
+# No library in this process may run what a pickle asks for, whatever it passes to torch.load: torchvision passes nothing.
+os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TORCHVISION = "torchvision/"
 _SHA256 = "#sha256="
+_HASH = re.compile("[0-9a-f]{8,64}")
+# Options of the builders that fetch or read weights. Starting weights are `init`'s; a trained model's card brings none.
+_OF_WEIGHTS = {
+    "weights", "weights_backbone", "pretrained", "pretrained_backbone", "pretrained_cfg", "pretrained_cfg_overlay",
+    "checkpoint_path", "cache_dir",
+}  # fmt: skip
 
 
 def build(architecture: str, options: dict[str, Any], classes: int) -> nn.Module:
     """An untrained network of `classes` outputs. `options` go to the builder; `width` narrows a torchvision chain."""
     require_known(architecture)
+    require_no_weights(options)
     if architecture.startswith(_TORCHVISION):
         import torchvision.models as zoo
 
@@ -60,6 +72,12 @@ def require_known(architecture: str) -> None:
         close = difflib.get_close_matches(name, known, 3, 0.5)
         hint = f" Did you mean {', '.join(close)}?" if close else ""
         raise DataError(f"no architecture `{architecture}` in timm, nor with `torchvision/` in torchvision.{hint}")
+
+
+def require_no_weights(options: dict[str, Any]) -> None:
+    """Raise DataError for an option that would have a builder fetch weights or read a file."""
+    if found := sorted(_OF_WEIGHTS & options.keys()):
+        raise DataError(f"options: `{found[0]}` is not allowed: options describe a network, and weights are named by `init`")
 
 
 def narrow(network: Any, width: float, classes: int) -> nn.Module:
@@ -177,7 +195,19 @@ def _of_torchvision(name: str, revision: str) -> tuple[dict[str, Tensor], str]:
     if revision and revision not in known:
         raise DataError(f"init: imagenet:{revision}: torchvision's {name} has the weights {', '.join(known) or 'of nobody'}")
     weights = known[revision] if revision else zoo.get_model_weights(name)["DEFAULT"]
+    require_hash_of_name(weights.url)
     return zoo.get_model(name, weights=weights).state_dict(), f"torchvision's {weights.name}, {Path(weights.url).name}"
+
+
+def require_hash_of_name(url: str) -> None:
+    """Raise DataError where torch's hub kept a file of this address before, and it is not what the hash in its name says.
+
+    The hub itself looks only at what it fetches anew.
+    """
+    kept = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    expected = kept.stem.rpartition("-")[2]
+    if kept.is_file() and _HASH.fullmatch(expected) and not (found := sha256_file(kept)).startswith(expected):
+        raise DataError(f"{kept}: altered: its sha256 is {found}, and should begin with {expected}. Delete it and run again")
 
 
 def _of_timm(architecture: str, options: dict[str, Any], revision: str) -> tuple[dict[str, Tensor], str]:
@@ -205,14 +235,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise ValueError(f"the checksum of {altered} differs")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors, pickle and zip faults share no base
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: refused: damaged, or more than plain tensors ({cause})") from None
+        raise DataError(
+            f"{path}: refused: damaged, or more than plain tensors ({_cause(error)}). Get it anew from those who published it"
+        ) from None
     for wrapper in ("state_dict", "model", "model_state"):  # the last is pytorchvideo's
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"{path}: refused: expected tensors by name, found {type(state).__name__}")
     return state
+
+
+def _cause(error: Exception) -> str:
+    """What is wrong with a file of weights, without PyTorch's advice to load it all the same."""
+    found = re.search(r"(?:WeightsUnpickler error:\s*|(?=Trying to load unsupported GLOBAL))(\S.*)", str(error))
+    first = str(error).partition("\n")[0]
+    return found[1].partition(". ")[0].rstrip(".") if found else f"{type(error).__name__}{': ' if first else ''}{first}"
 
 
 def copy_in(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:

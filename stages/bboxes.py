@@ -16,7 +16,7 @@ from pydantic import Field
 
 from stages import geometry
 from stages.command import run
-from stages.files import DataError, new_folder, read_json, write_json
+from stages.files import DataError, new_folder, read_json, require_manifest, write_json
 from stages.joints import has_place, padded_boxes
 from stages.people import PERSON
 from stages.samples import BOX_COLUMNS, Samples, check_tables, read_samples
@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     settings = section(args.params, BoxesSettings, read_params())
+    require_manifest(args.clean)
     pictures, boxes, people, joints, rejects, counts = boxed(read_samples(args.clean), settings)
     earlier = pd.read_csv(args.clean / "rejects.csv", keep_default_na=False, dtype=str)
     with new_folder(args.out) as out:

@@ -29,6 +29,7 @@ SOFTMAX, SIGMOID = (
     "sigmoid",
 )  # what the outputs are trained with: cross-entropy, or binary cross-entropy for each class
 
+_MOST_PX = 4096  # a side of pictures as a network is shown them
 
 # What each of them is: backbones.initialise. `pretrained` is what the entry needs.
 Init = Annotated[str, starts("scratch", "imagenet", "imagenet:<revision>", "pretrained", "file:<path>", "model:<name>")]
@@ -174,9 +175,19 @@ def in_use(card: dict[str, Any], network: nn.Module) -> Network:
     return answering(card, network, Normalise(card["mean"], card["std"]), squeezed(card["image_px"]))
 
 
+def _require_sound(card: dict[str, Any], path: Path) -> None:
+    """Raise DataError for what would be a fault only when a picture is shown."""
+    labels, side_px = card["outputs"], card["image_px"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise DataError(f"{path}: outputs: given {labels!r}: names of classes are wanted. Get the model anew")
+    if not isinstance(side_px, int) or not 0 < side_px <= _MOST_PX:
+        raise DataError(f"{path}: image_px: given {side_px!r}: a side in px, up to {_MOST_PX}, is wanted. Get the model anew")
+
+
 def load(folder: Path) -> Network:
     """A trained classifier in use. Raises DataError where its files are altered or do not fit each other."""
     card = read_card(folder)
+    _require_sound(card, folder / "model.json")
     network = backbones.build(card["architecture"], card["options"], len(card["outputs"]))
     backbones.load_exactly(network, folder / "weights.safetensors", card["as_built"])
     return in_use(card, network)

@@ -154,7 +154,7 @@ def clean_all(raw: Raw, root: Path, files: dict[str, tuple[int, str | None]], se
     videos = videos_of(pictures) if raw.videos else no_rows(VIDEOS)
     if raw.videos:
         counts |= count_videos(videos)
-    _judge(counts, settings.max_bad_share, _noun(raw))
+    _judge(counts, rejected, root, settings.max_bad_share, _noun(raw))
     samples = _typed(pictures)[list(SAMPLES.columns)].sort_values("sample_id", ignore_index=True)
     boxes = boxes[["sample_id", "label", *BOX_COLUMNS]].sort_values(["sample_id", *BOX_COLUMNS], ignore_index=True)
     boxes = boxes.astype({"sample_id": str, "label": str})  # which a source without annotations leaves open
@@ -467,21 +467,23 @@ def _noun(raw: Raw) -> str:
     return "clip" if raw.videos else "picture"
 
 
-def _judge(counts: dict[str, Any], max_bad_share: float, noun: str) -> None:
+def _judge(counts: dict[str, Any], rejects: pd.DataFrame, root: Path, max_bad_share: float, noun: str) -> None:
     because = ", ".join(f"{n} {reason}" for reason, n in counts["rejected_because"]["picture"].items()) or "none rejected"
     total, kept = counts["pictures"]["in"], counts["pictures"]["kept"]
     if not kept:
-        hint = ""
+        hint = ": mend it, or loosen the data set's `clean` settings"
         if _NO_CATEGORY in counts["rejected_because"]["picture"]:
             hint = (
                 ". HRNet's and MMPose's JSON names no categories: read the authors' .mat, or give them in `download.labels`, a "
                 "COCO Camera Traps file with an annotation for each picture (README, People and what they do)"
             )
-        raise DataError(f"no {noun} is left of {total} ({because}). Nothing can be trained on this source{hint}")
+        raise DataError(f"{root}: no {noun} is left of {total} ({because}). Nothing can be trained on this source{hint}")
     if counts["bad_share"] > max_bad_share:
+        bad = rejects[(rejects["kind"] == "picture") & ~rejects["reason"].isin(_NO_FAULT)].iloc[0]
         raise DataError(
-            f"{counts['bad_share']:.1%} of {total} {noun} rows are bad, more than `max_bad_share` {max_bad_share:.1%} "
-            f"allows: {because}. Mend the source, or raise `max_bad_share` in the data set's `clean` settings"
+            f"{root}: {counts['bad_share']:.1%} of {total} {noun} rows are bad, more than `max_bad_share` {max_bad_share:.1%} "
+            f"allows: {because}; {bad['name']} ({bad['row']}) for example: {bad['detail']}. Mend the source, or raise "
+            "`max_bad_share` in the data set's `clean` settings"
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from stages.archives import ENDINGS, require_space, unpack
+from stages.archives import ENDINGS, disk_error, require_space, unpack
 from stages.command import run
 from stages.files import MANIFEST, DataError, new_folder, read_json, sha256_bytes, sha256_file, write_json
 from stages.settings import Record, read_params, section
@@ -230,7 +230,10 @@ def _fetch_all(urls: tuple[Url, ...], cache: Path, folder: Path) -> list[dict[st
         else:
             part.mkdir()
             require_space(folder, kept.stat().st_size, f"copying {kept}")
-            shutil.copyfile(kept, part / name)
+            try:
+                shutil.copyfile(kept, part / name)
+            except OSError as error:
+                raise disk_error(error, f"copying {kept}", folder, kept.stat().st_size) from None
         for path in scan(part):
             if path.casefold() in taken:
                 raise DataError(f"{url.url}: {path!r} is also in an earlier archive, or is a name that is kept")

@@ -44,6 +44,7 @@ from stages.scores import SCORES, require_finite
 from stages.seeds import FURTHER, SEEDS_CSV, spread
 from stages.seeds import figures as of_trainings
 from stages.settings import Record, section
+from stages.tables import read_table
 
 # The headline of each part; parts.csv has them all, for every part.
 HEADLINES = {
@@ -328,8 +329,8 @@ def main() -> None:
     samples, lists = read_version(args.split, read_samples(args.clean))
     majority = of_part(samples, lists, TRAIN)["label"].value_counts().sort_index().idxmax()
     pictures = of_part(samples, lists, *SCORED)
-    predictions = pd.read_parquet(args.predictions / TABLE)
-    further = pd.read_parquet(args.predictions / FURTHER) if (args.predictions / FURTHER).is_file() else None
+    predictions = read_table(args.predictions / TABLE)
+    further = read_table(args.predictions / FURTHER) if (args.predictions / FURTHER).is_file() else None
     card = read_json(args.trained / "model.json")
     described = {"data": card["trained_on"]["data"], "architecture": card["as_built"]}
     about = {name: card[name] for name in CARD if name in card}

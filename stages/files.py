@@ -6,6 +6,7 @@ file in it with its size and sha256: DVC trusts its cache by file mode and does 
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -18,6 +19,8 @@ from typing import Any
 import psutil
 
 MANIFEST = "manifest.json"
+FULL = (errno.ENOSPC, errno.EDQUOT)  # what a full disk says, or a quota that is used up
+_MEND = "Mend it there, or get the file anew"
 
 
 class DataError(Exception):
@@ -53,14 +56,26 @@ def _beside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """An error of a full disk names what was to be written: a failed write does not know, or knows the temporary name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; when the block succeeds, what was written there replaces `path` in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
+        with _full_disk_named(path):
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,17 +85,20 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder; when the block succeeds it gets its manifest and replaces `path`.
 
     The old folder stays until the new one is complete. A folder cannot be swapped in one step, so a kill in the instant
-    between the two renames leaves no folder at `path`, never a mixed one.
+    between the two renames leaves no folder at `path`, never a mixed one; the next run puts the old one back first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = _beside(path), path.with_name(f".{path.name}.partial-old-{os.getpid()}")
     for leftover in path.parent.glob(f".{path.name}.partial-*"):
         if not is_running(leftover.name.rsplit("-", 1)[1]):
+            if leftover.name.startswith(f".{path.name}.partial-old-") and not path.exists():
+                os.replace(leftover, path)  # killed between the two renames: the earlier result is back
             shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()
     try:
-        yield temporary
-        write_manifest(temporary)
+        with _full_disk_named(path):
+            yield temporary
+            write_manifest(temporary)
         if path.exists():
             os.replace(path, old)
         os.replace(temporary, path)
@@ -92,8 +110,23 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def is_running(pid: str) -> bool:
-    """Whether another process has this id; a leftover of this very id is an earlier process's."""
-    return pid.isdigit() and int(pid) != os.getpid() and psutil.pid_exists(int(pid))
+    """Whether another process has this id and is alive; a leftover of this very id is an earlier process's."""
+    return pid.isascii() and pid.isdigit() and int(pid) != os.getpid() and is_alive(int(pid))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that was killed and that nobody has taken note of, a zombie, does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # another user's
+        return True
+
+
+def printable(text: str) -> str:
+    """The text on one line: what would move a terminal's cursor, or is no character at all, as an escape."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -120,7 +153,7 @@ def _not_finite(value: Any, path: str = "") -> str:
 def read_json(path: Path) -> Any:
     """Read JSON; a malformed file is a DataError that names the file, the line and the column."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows programs write a byte order mark
         value = json.loads(text)
         if "\\ud" in text.lower():  # half a character (a lone surrogate), which no table can hold, becomes `?`
             value = json.loads(json.dumps(value, ensure_ascii=False).encode(errors="replace").decode())
@@ -128,11 +161,11 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. `dvc repro` rebuilds it if a stage makes it") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not JSON: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise DataError(f"{path}: not JSON: not UTF-8 text ({error.reason} at byte {error.start}). {_MEND}") from None
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: line {error.lineno}, column {error.colno}: malformed JSON: {error.msg}") from None
+        raise DataError(f"{path}: line {error.lineno}, column {error.colno}: malformed JSON: {error.msg}. {_MEND}") from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists nested without end
-        raise DataError(f"{path}: malformed JSON: {error}") from None
+        raise DataError(f"{path}: malformed JSON: {error}. {_MEND}") from None
 
 
 def describe_files(root: Path) -> dict[str, dict[str, Any]]:
@@ -150,10 +183,12 @@ def check_manifest(folder: Path) -> list[str]:
     if not (folder / MANIFEST).is_file():
         return [f"{folder}: no {MANIFEST}"]
     listed = read_json(folder / MANIFEST)
+    if not _is_manifest(listed):
+        return [f"{folder / MANIFEST}: is no manifest, which holds {{file: {{bytes, sha256}}}}"]
     problems = []
     for name, expected in listed.items():
         path = folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):  # False also for what can be no file's name
             problems.append(f"{path}: missing")
         elif path.stat().st_size != expected["bytes"]:
             problems.append(f"{path}: {path.stat().st_size} bytes, {expected['bytes']} when it was written")
@@ -163,11 +198,17 @@ def check_manifest(folder: Path) -> list[str]:
     return problems + [f"{folder / name}: not in the manifest" for name in sorted(present - set(listed))]
 
 
+def _is_manifest(value: Any) -> bool:
+    entries = value.values() if isinstance(value, dict) else [None]
+    return all(isinstance(entry, dict) and entry.keys() >= {"bytes", "sha256"} for entry in entries)
+
+
 def require_manifest(folder: Path) -> None:
     """Refuse a folder that is not as its stage left it."""
     if problems := check_manifest(folder):
         shown = "\n  ".join(problems[:5])
         raise DataError(
             f"{folder} is not as its stage left it:\n  {shown}\n"
-            f"DVC's cache may hold the altered bytes: remove {folder} and .dvc/cache, then run `dvc repro`"
+            "DVC's cache may hold the altered bytes: `python -m stages.doctor --all` names those files. "
+            f"Remove them and {folder}, then run `dvc repro`"
         )

@@ -8,6 +8,7 @@ On several GPUs Lightning starts the same command once more for each (DDP). Each
 first one writes. A fault of one process ends all.
 """
 
+import io
 import logging
 import math
 import os
@@ -27,10 +28,12 @@ import torch
 from pydantic import Field
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from stages.files import DataError, seed_from
+from stages.limits import explained
 from stages.loading import processes
 from stages.settings import Record
 
@@ -105,6 +108,15 @@ def scheduled(groups: list[dict[str, Any]], learning_rate: float, shares: list[C
     optimizer = torch.optim.AdamW(groups, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, shares)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class PlainIO(TorchCheckpointIO):
+    """States go straight to their place. Lightning's own way leads through /tmp, another disk perhaps: a kill leaves them."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        memory = io.BytesIO()
+        torch.save(checkpoint, memory)
+        Path(path).write_bytes(memory.getbuffer())
 
 
 class CommonFault(DataError):
@@ -182,7 +194,7 @@ class Keeper(Callback):
             if trainer.is_global_zero:
                 state = {name: value.contiguous() for name, value in module.network.state_dict().items()}
                 temporary = self.work / f"{BEST}.partial"
-                safetensors.torch.save_file(state, temporary)
+                temporary.write_bytes(safetensors.torch.save(state))  # save_file's error on a full disk is not an OSError
                 os.replace(temporary, self.work / BEST)
         temporary = self.work / f"{LAST}.partial"
         trainer.save_checkpoint(temporary)  # in every process: they wait for each other in it
@@ -219,8 +231,8 @@ def fit(
     `module` has a `network`, whose weights are kept, and logs `val_loss` for every epoch. Every process returns, the same
     weights; when one does, all have done with `work`.
 
-    Raises DataError for a loss that is not finite, for no epoch with a finite validation loss, and for lack of memory;
-    KeyboardInterrupt for Ctrl-C and SIGTERM.
+    Raises DataError for a loss that is not finite, for no epoch with a finite validation loss, for lack of memory and for a
+    full disk; KeyboardInterrupt for Ctrl-C and SIGTERM.
     """
     work.mkdir(parents=True, exist_ok=True)
     keeper = Keeper(work, seed, settings.patience)
@@ -232,7 +244,7 @@ def fit(
         max_time=timedelta(hours=settings.max_hours),
         accelerator="auto" if cuda else "cpu",
         devices=settings.devices or ("auto" if cuda else 1),
-        plugins=[LightningEnvironment()],  # always the launcher of the further processes, under SLURM too
+        plugins=[PlainIO(), LightningEnvironment()],  # always the launcher of the further processes, under SLURM too
         use_distributed_sampler=False,  # our samplers give each process its share
         precision="bf16-mixed" if cuda else "32-true",
         callbacks=[TQDMProgressBar(refresh_rate=10), keeper] if watched else [keeper],
@@ -251,9 +263,8 @@ def fit(
         if launcher is not None:
             launcher.kill(signal.SIGKILL)  # the processes that this one started, or they would wait for it
             launcher.procs.clear()  # or Lightning, finding them dead, would kill this one before it has said what is wrong
-        if isinstance(error, torch.OutOfMemoryError):
-            half = max(1, settings.batch_size // 2)
-            raise DataError(f"out of GPU memory at batch_size {settings.batch_size}: try batch_size={half} ({error})") from None
+        if told := explained(error, settings.batch_size, work):
+            raise told from None
         if isinstance(error, ValueError) and settings.batch_size == 1 and "more than 1 value per channel" in str(error):
             raise DataError("batch_size 1: batch norm cannot train on one picture at a time: take 2 or more") from None
         if isinstance(error, CommonFault) and not trainer.is_global_zero:

@@ -33,14 +33,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from tqdm import tqdm
 
-from stages import inference, stamps
+from stages import inference, networks, stamps
 from stages.archives import require_space
 from stages.command import run
 from stages.files import MANIFEST, DataError, describe_files, require_manifest, sha256_file
 from stages.fingerprint import code_in_use, key_of, versions
 from stages.geometry import Boxes
 from stages.inference import Item, Network, read_ahead
-from stages.networks import family, read_card
 from stages.people import ABSENT, found_joints, points
 from stages.pictures import RGB, read_picture, resize
 from stages.predictions import JOINTS
@@ -177,7 +176,7 @@ def main() -> None:
     if pictures.empty:
         raise DataError(f"{args.split}: no picture is in train, val or test: there is nothing to make heatmaps of")
     people = true_people(samples.people, samples.joints, samples.boxes)
-    network = family(read_card(args.pose)["family"]).load(args.pose)
+    network = networks.load(args.pose)
     if network.task != JOINTS:
         raise DataError(f"{args.pose} finds no joints (its task is `{network.task}`): --pose takes a pose model")
     network = replace(network, floor=settings.score_floor)

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from numpy.typing import NDArray
-from pandera.errors import SchemaErrors
 
 from stages.files import DataError
+from stages.tables import validated
 
 JOINT_NAMES = (
     *("r_ankle", "r_knee", "r_hip", "l_hip", "l_knee", "l_ankle", "pelvis", "thorax", "upper_neck", "head_top"),
@@ -64,11 +64,8 @@ JOINTS = pa.DataFrameSchema(
 
 def check_people(people: pd.DataFrame, joints: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables with their columns checked and typed. Raises DataError that names the column, row and value."""
-    try:
-        people, joints = PEOPLE.validate(people, lazy=True), JOINTS.validate(joints, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases[["column", "check", "index", "failure_case"]].head(5)
-        raise DataError(f"the tables of people break their own rules:\n{cases.to_string(index=False)}") from None
+    broken = "the tables of people break their own rules"
+    people, joints = validated(PEOPLE, people, broken), validated(JOINTS, joints, broken)
     if len(joints) != 16 * len(people) or not joints[KEY].drop_duplicates().merge(people[KEY]).shape[0] == len(people):
         raise DataError(f"{len(people)} people, but joints of {joints[KEY].drop_duplicates().shape[0]}")
     return people, joints

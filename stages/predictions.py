@@ -12,10 +12,10 @@ Coordinates are in px of the picture the right way up, at its own size.
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from pandera.errors import SchemaErrors
 
 from stages.files import DataError
 from stages.samples import BOX_COLUMNS, EMPTY
+from stages.tables import validated
 
 CLASS, BOX, JOINTS = "class", "box", "joints"
 TABLE = "predictions.parquet"  # in data/predictions/<dataset>/<model>/
@@ -83,11 +83,7 @@ def box_rows(found: pd.DataFrame, sample_ids: pd.Series, task: str = BOX) -> pd.
 
 def check_predictions(predictions: pd.DataFrame, sample_ids: pd.Series) -> pd.DataFrame:
     """The table, checked: right columns, finite scores, every picture predicted and no other. Raises DataError."""
-    try:
-        predictions = PREDICTIONS.validate(predictions.reset_index(drop=True), lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases[["column", "check", "failure_case"]].head(5)
-        raise DataError(f"the predictions break the table's rules:\n{cases.to_string(index=False)}") from None
+    predictions = validated(PREDICTIONS, predictions.reset_index(drop=True), "the predictions break the table's rules")
     missing = sorted(set(sample_ids) - set(predictions["sample_id"]))
     strange = sorted(set(predictions["sample_id"]) - set(sample_ids))
     if missing or strange:

@@ -17,10 +17,10 @@ from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
-from pandera.errors import SchemaErrors
 
 from stages.files import DataError, read_json, require_manifest
 from stages.people import HEAD_COLUMNS, JOINT_NAMES, KEY, OCCLUDED, VISIBLE, check_people, no_people
+from stages.tables import read_table, read_texts, validated
 
 EMPTY = "empty"  # the label of a picture with nothing in it
 TRAIN, VAL, TEST, SEEN, UNSEEN, UNUSED = "train", "val", "test", "seen", "unseen", "unused"  # parts of a split
@@ -120,30 +120,18 @@ def no_keypoints() -> pd.DataFrame:
 
 def check_keypoints(keypoints: pd.DataFrame) -> pd.DataFrame:
     """The table with its columns checked and typed. Raises DataError that names the column, row and value."""
-    return _checked(KEYPOINTS, keypoints, "keypoints")
+    return validated(KEYPOINTS, keypoints, "the table of keypoints breaks its own rules")
 
 
 def check_videos(videos: pd.DataFrame) -> pd.DataFrame:
     """The table with its columns checked and typed. Raises DataError that names the column, row and value."""
-    return _checked(VIDEOS, videos, "videos")
-
-
-def _checked(schema: pa.DataFrameSchema, table: pd.DataFrame, name: str) -> pd.DataFrame:
-    try:
-        return schema.validate(table, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases[["column", "check", "index", "failure_case"]].head(5)
-        raise DataError(f"the table of {name} breaks its own rules:\n{cases.to_string(index=False)}") from None
+    return validated(VIDEOS, videos, "the table of videos breaks its own rules")
 
 
 def check_tables(pictures: pd.DataFrame, boxes: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables with their columns checked and typed. Raises DataError that names the column, row and value."""
-    try:
-        pictures = SAMPLES.validate(pictures, lazy=True)
-        boxes = BOXES.validate(boxes, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases[["column", "check", "index", "failure_case"]].head(5)
-        raise DataError(f"the samples table breaks its own rules:\n{cases.to_string(index=False)}") from None
+    broken = "the samples table breaks its own rules"
+    pictures, boxes = validated(SAMPLES, pictures, broken), validated(BOXES, boxes, broken)
     if strangers := sorted(set(boxes["sample_id"]) - set(pictures["sample_id"])):
         raise DataError(f"boxes of pictures that are not in the samples table: {strangers[:5]}")
     return pictures, boxes
@@ -158,11 +146,11 @@ def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]
         pictures/                       their files, where they are no copies of the source's
     Raises DataError where the lists and the samples disagree, and where what is added would teach what is scored.
     """
-    parts = pd.read_csv(folder / PARTS_CSV, dtype=str, keep_default_na=False)  # a picture may be called NA
+    parts = read_texts(folder / PARTS_CSV, ["sample_id", "part"])
     given = len(samples.pictures)
     if (folder / "samples.parquet").is_file():
         own = (folder / PICTURES).is_dir()
-        added, boxes = check_tables(pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "boxes.parquet"))
+        added, boxes = check_tables(read_table(folder / "samples.parquet"), read_table(folder / "boxes.parquet"))
         if taken := sorted(set(added["sample_id"]) & set(samples.pictures["sample_id"])):
             raise DataError(f"{folder}: an added picture has the id of another, {taken[0]}: run `dvc repro`")
         if own:  # an absolute path stands by itself, whatever root it is joined to
@@ -184,11 +172,19 @@ def read_version(folder: Path, samples: Samples) -> tuple[Samples, pd.DataFrame]
 
 
 def _require_for_train(folder: Path, pictures: pd.DataFrame, given: int, parts: pd.DataFrame) -> None:
-    """Raise DataError unless all behind the first `given` pictures are in train, and none has the bytes of a scored one."""
+    """Raise DataError unless all behind the first `given` pictures are in train, and none is a scored one or made of one."""
     pictures = pictures.assign(part=pictures["sample_id"].map(parts.set_index("sample_id")["part"]))
     added, scored = pictures[given:], pictures[pictures["part"].isin(SCORED)]
     for row in added[added["part"] != TRAIN].itertuples():
         raise DataError(f"{folder}: the added picture {row.sample_id} is not in train: run `dvc repro`")
+    made_of = added.assign(
+        source=added["sample_id"].str.replace(r"\+[^+]*$", "", regex=True)
+    )  # `<id>+copy1`, `<id>+mask`: stages/harden.py
+    for row in made_of.merge(scored, left_on="source", right_on="sample_id", suffixes=("", "_scored")).itertuples():
+        raise DataError(
+            f"{folder}: the added picture {row.sample_id} is made of {row.source}, which is in {row.part_scored}: what is "
+            "scored would be trained on. Take it out"
+        )
     for row in added.merge(scored, on="sha256", suffixes=("", "_scored")).itertuples():
         raise DataError(
             f"{folder}: the added picture {row.sample_id} has the same bytes as {row.sample_id_scored}, which is in "
@@ -261,21 +257,33 @@ def true_people(people: pd.DataFrame, joints: pd.DataFrame, boxes: pd.DataFrame)
 
 
 def read_samples(folder: Path) -> Samples:
-    """Read `data/clean/<dataset>`, or `data/boxes/<dataset>`, which is of the same shape."""
+    """Read `data/clean/<dataset>`, or `data/boxes/<dataset>`, which is of the same shape.
+
+    Raises DataError, which names the folder, for tables that are damaged, break their rules or disagree.
+    """
+    try:
+        return _read_samples(folder)
+    except DataError as error:
+        raise DataError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from None
+
+
+def _read_samples(folder: Path) -> Samples:
     source = read_json(folder / "source.json")
-    pictures, boxes = check_tables(pd.read_parquet(folder / "samples.parquet"), pd.read_parquet(folder / "boxes.parquet"))
+    if not isinstance(source, dict) or not all(isinstance(source.get(key), str) for key in ("root", "data")):
+        raise DataError(f"{folder / 'source.json'}: not as `clean` leaves it: it lacks root or data. Run `dvc repro`")
+    pictures, boxes = check_tables(read_table(folder / "samples.parquet"), read_table(folder / "boxes.parquet"))
     people, joints = no_people()
     if (folder / "people.parquet").is_file():
-        people, joints = check_people(pd.read_parquet(folder / "people.parquet"), pd.read_parquet(folder / "joints.parquet"))
+        people, joints = check_people(read_table(folder / "people.parquet"), read_table(folder / "joints.parquet"))
     keypoints = no_keypoints()
     if (folder / "keypoints.parquet").is_file():
-        keypoints = check_keypoints(pd.read_parquet(folder / "keypoints.parquet"))
+        keypoints = check_keypoints(read_table(folder / "keypoints.parquet"))
     for name, table in (("people", people), ("keypoints", keypoints)):
         if strangers := sorted(set(table["sample_id"]) - set(pictures["sample_id"])):
             raise DataError(f"{name} of pictures that are not in the samples table: {strangers[:5]}")
     videos = no_rows(VIDEOS)
     if (folder / "videos.parquet").is_file():
-        videos = check_videos(pd.read_parquet(folder / "videos.parquet"))
+        videos = check_videos(read_table(folder / "videos.parquet"))
         if other := sorted(set(pictures["sample_id"]) ^ set(videos["sample_id"])):
             raise DataError(f"{folder}: not one row of videos for each sample, {other[0]} for example: run `dvc repro`")
     return Samples(pictures, boxes, Path(source["root"]), source["data"], people, joints, keypoints, videos)

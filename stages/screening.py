@@ -70,11 +70,11 @@ def answers_of(folder: Path, pictures: pd.DataFrame, root: Path, labels: Iterabl
 
     Raises DataError for a model that does not classify whole pictures, or knows not all of `labels`.
     """
+    from stages import networks
     from stages.inference import predict  # torch takes seconds, and few ask for this
-    from stages.networks import family, read_card
     from stages.predictions import CLASS
 
-    network = family(read_card(folder)["family"]).load(folder)
+    network = networks.load(folder)
     if network.task != CLASS or network.regions is not None or network.stored is not None:
         raise DataError(f"--agree {folder}: it does not classify whole pictures: name a model of family `image`")
     if unknown := sorted(set(labels) - set(network.classes)):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stages.files import DataError
 
 PARAMS = Path("params.yaml")
+_MOST_VALUES = 1_000_000  # the shipped file has some 4,000
 
 
 class Record(BaseModel):
@@ -30,11 +31,30 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Run from the repository's root") from None
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2020-13-45, which is no date; lists nested without end
         raise DataError(f"{path}: not YAML: {error}") from None
     if not isinstance(params, dict):
         raise DataError(f"{path}: expected a mapping at the top, found {type(params).__name__}")
+    _require_plain(params, path)
     return params
+
+
+def _require_plain(params: dict[str, Any], path: Path) -> None:
+    """Raises DataError for what JSON has no form for, and for aliases (&, *) that hold themselves or multiply without end."""
+    left: list[Any] = [params]
+    for _ in range(_MOST_VALUES):
+        if not left:
+            return
+        value = left.pop()
+        if isinstance(value, dict):
+            if strange := [key for key in value if not isinstance(key, (str, int, float, type(None)))]:
+                raise DataError(f"{path}: the key {strange[0]!r}: a text is wanted. Write it in quotes")
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    raise DataError(f"{path}: more than {_MOST_VALUES:,} values, its aliases (&, *) written out. Does one hold itself?")
 
 
 def section(path: str, record: type[R], params: dict[str, Any]) -> R:

@@ -57,11 +57,7 @@ class Unfinished:
                     digest.update(piece)
             write_json(self._record(number), {"sha256": digest.hexdigest(), "rows": rows})
         except OSError as error:
-            size = sum(tensor.nbytes for tensor in tensors.values())
-            raise DataError(
-                f"{path}: not written ({size:,} bytes): {error.strerror or error}. Make room and run the same command again: "
-                f"finished shards are kept in {self.work}"
-            ) from None
+            raise self._not_written(path, sum(tensor.nbytes for tensor in tensors.values()), error) from None
         self._whole[number] = path
 
     def index(self) -> pd.DataFrame:
@@ -77,20 +73,29 @@ class Unfinished:
     def finish(self, made: dict[str, Any], beside: Sequence[Path] = ()) -> pd.DataFrame:
         """Write `out`, whole or not at all, with `made` as its made.json, and return its index. All shards must be there.
 
-        Copies of the files `beside` come along.
+        Copies of the files `beside` come along. Raises DataError where the disk refuses.
         """
         index = self.index()
-        with new_folder(self.out) as folder:
-            (folder / SHARDS).mkdir()
-            for path in beside:
-                shutil.copyfile(path, folder / path.name)
-            for number, path in self._whole.items():
-                _link(path, folder / SHARDS / file_name(number))
-            index.to_parquet(folder / INDEX, index=False)
-            write_json(folder / MADE, made)
+        try:
+            with new_folder(self.out) as folder:
+                (folder / SHARDS).mkdir()
+                for path in beside:
+                    shutil.copyfile(path, folder / path.name)
+                for number, path in self._whole.items():
+                    _link(path, folder / SHARDS / file_name(number))
+                index.to_parquet(folder / INDEX, index=False)
+                write_json(folder / MADE, made)
+        except OSError as error:  # a copy, where `out` lies on another disk than `work`
+            raise self._not_written(self.out, sum(path.stat().st_size for path in self._whole.values()), error) from None
         for path in self.work.glob("*.safetensors"):
             path.unlink()
         return index
+
+    def _not_written(self, path: Path, size: int, error: OSError) -> DataError:
+        return DataError(
+            f"{path}: not written ({size:,} bytes): {error.strerror or error}. Make room and run the same command again: "
+            f"finished shards are kept in {self.work}"
+        )
 
     def _record(self, number: int) -> Path:
         return self.work / f"{number:05}.json"

@@ -36,17 +36,36 @@ class Source:
 def open_source(folder: Path) -> Source:
     """The data set that `fetch` left in `folder`."""
     about = read_json(folder / SOURCE)
+    if not isinstance(about, dict) or not all(isinstance(about.get(key), str) for key in ("source", "adapter", "data")):
+        raise _not_ours(folder / SOURCE, "it lacks source, adapter or data")
     labels = folder / HAND_LABELS if "labels" in about else None
     if about["source"].startswith("path:"):
         require_manifest(folder)
-        with (folder / LISTING).open(encoding="utf-8", newline="") as file:
+        if not isinstance(about.get("root"), str):
+            raise _not_ours(folder / SOURCE, "it lacks root")
+        files, mtimes_ns = _listing(folder / LISTING)
+        return Source(Path(about["root"]).expanduser(), about["adapter"], about["data"], files, mtimes_ns, labels)
+    try:
+        listed = {path: (entry["bytes"], entry["sha256"]) for path, entry in read_json(folder / MANIFEST).items()}
+    except (AttributeError, TypeError, KeyError) as error:
+        raise _not_ours(folder / MANIFEST, f"{type(error).__name__}: {error}") from None
+    files = {path: found for path, found in listed.items() if path not in (SOURCE, HAND_LABELS)}
+    return Source(folder, about["adapter"], about["data"], files, {}, labels)
+
+
+def _listing(path: Path) -> tuple[dict[str, tuple[int, str | None]], dict[str, int]]:
+    """The files of a folder that is read in place, and their times."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         files: dict[str, tuple[int, str | None]] = {row["path"]: (int(row["bytes"]), row["sha256"]) for row in rows}
-        mtimes_ns = {row["path"]: int(row["mtime_ns"]) for row in rows}
-        return Source(Path(about["root"]).expanduser(), about["adapter"], about["data"], files, mtimes_ns, labels)
-    listed = read_json(folder / MANIFEST)
-    files = {path: (entry["bytes"], entry["sha256"]) for path, entry in listed.items() if path not in (SOURCE, HAND_LABELS)}
-    return Source(folder, about["adapter"], about["data"], files, {}, labels)
+        return files, {row["path"]: int(row["mtime_ns"]) for row in rows}
+    except (OSError, csv.Error, ValueError, KeyError, TypeError) as error:
+        raise _not_ours(path, f"{type(error).__name__}: {error}") from None
+
+
+def _not_ours(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: not as `download` leaves it ({why}). Remove its folder, and run `dvc repro`")
 
 
 def unchanged(source: Source) -> list[str]:

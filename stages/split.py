@@ -23,7 +23,7 @@ from scipy.sparse.csgraph import connected_components
 
 from stages.balanced import Balanced, balanced
 from stages.command import run
-from stages.files import DataError, new_folder, seed_from, write_json
+from stages.files import DataError, new_folder, require_manifest, seed_from, write_json
 from stages.samples import EMPTY, PARTS_CSV, SEEN, TEST, TEST5, TRAIN, UNSEEN, UNUSED, VAL, read_samples
 from stages.settings import Record, read_params, section
 
@@ -328,7 +328,7 @@ def joined(pictures: pd.DataFrame, group_by: str, bits: int) -> pd.Series:
 
 
 def leaks(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]:
-    """What stands on both sides of a cut: sequences, bytes and look-alikes that train shares with another part."""
+    """What stands on both sides of a cut: sequences and bytes of two parts, and look-alikes that train shares with another."""
     used = pictures.assign(part=parts)[parts != UNUSED]
     train, other = used[used["part"] == TRAIN], used[used["part"] != TRAIN]
     pairs = near_pairs(used["phash"], bits)
@@ -340,8 +340,8 @@ def leaks(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]
     alike = other["phash"].map(lambda h: next((g for g in [h, *sorted(near.get(h, ()))] if g in in_train.index), None))
     examples = other.assign(twin=alike).dropna(subset="twin")
     return {
-        "sequences": sorted(set(train["seq_id"]) & set(other["seq_id"])),
-        "bytes": sorted(set(train["sha256"]) & set(other["sha256"])),
+        "sequences": in_two_parts(used, "seq_id"),
+        "bytes": in_two_parts(used, "sha256"),
         "locations": {
             str(part): sorted(set(rows["location"].dropna()) & set(train["location"].dropna()))
             for part, rows in other.groupby("part")
@@ -349,6 +349,22 @@ def leaks(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]
         "look_alikes": {part: int((examples["part"] == part).sum()) for part in sorted(other["part"].unique())},
         "examples": [[row.sample_id, row.part, in_train[row.twin]] for row in examples.head(20).itertuples()],
     }
+
+
+def in_two_parts(used: pd.DataFrame, column: str) -> list[list[str]]:
+    """[value, a picture of it, its part, a picture of it in another part, that part] for each value of more parts than one.
+
+    Train comes first, the other parts by name, and of each the first picture by its id.
+    """
+    ordered = used.assign(later=used["part"].ne(TRAIN)).sort_values([column, "later", "part", "sample_id"])
+    first = ordered.drop_duplicates([column, "part"])
+    shared = first[first.duplicated(column, keep=False)].groupby(column, sort=True)
+    return [[str(value), *rows[["sample_id", "part"]].head(2).to_numpy().ravel().tolist()] for value, rows in shared]
+
+
+def _shown(pairs: list[list[str]]) -> str:
+    """The first of such pairs, for a message."""
+    return "; ".join(f"{a} ({of_a}) and {b} ({of_b})" for _, a, of_a, b, of_b in pairs[:3])
 
 
 def report(pictures: pd.DataFrame, parts: pd.Series, bits: int) -> dict[str, Any]:
@@ -382,17 +398,20 @@ def check(version: str, found: dict[str, Any], settings: SplitSettings) -> list[
         text = f"{nowhere['pictures']} pictures have no location and are unused, {nowhere['example']} for example"
         warnings.append(f"split `{version}`: {text}")
     if leak["bytes"]:
-        raise DataError(f"split `{version}`: the same bytes are in train and in another part: {leak['bytes'][:3]}")
+        raise DataError(
+            f"split `{version}`: the same bytes are in two parts: {_shown(leak['bytes'])}. Take one of each out of the data"
+        )
     if leak["sequences"]:
-        text = f"split `{version}`: {len(leak['sequences'])} sequences are in train and in another part"
+        count, example = len(leak["sequences"]), _shown(leak["sequences"][:1])
+        text = f"split `{version}`: {count} sequences are in two parts, {example} for example"
         if not given and settings.group_by == "seq_id":
-            raise DataError(f"{text}, {leak['sequences'][:3]} for example")
+            raise DataError(f"{text}. Give the pictures of a sequence one location, or set split.group_by to sample_id")
         warnings.append(text)
     apart = (VAL, TEST, UNSEEN) if version == "location" else (UNSEEN,)
     if shared := {part: names for part in apart if (names := leak["locations"].get(part))}:
         text = f"split `{version}`: locations of train are in another part too: {shared}"
         if not given:
-            raise DataError(text)
+            raise DataError(f"{text}. Hold other locations out: split.unseen.locations")
         warnings.append(text)
     if alike := sum(leak["look_alikes"].values()):
         first = leak["examples"][0]
@@ -419,6 +438,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write, a folder for each version")
     args = parser.parse_args()
     settings = section(args.params, SplitSettings, read_params())
+    require_manifest(args.clean)
     pictures = read_samples(args.clean).pictures.sort_values("sample_id", ignore_index=True)
     with new_folder(args.out) as out:
         reports = {}

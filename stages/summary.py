@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 
+from stages.files import printable
 from stages.results import FAILED, Result
 from stages.samples import EMPTY
 
@@ -75,11 +76,6 @@ class Summary:
         if rest := classes[len(shown) :]:
             yield f"other classes ({len(rest):,})", rest
         yield EMPTY, [EMPTY]
-
-
-def printable(text: str) -> str:
-    """The text on one line: what would move a terminal's cursor, or is no character at all, as an escape."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:

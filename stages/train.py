@@ -31,6 +31,7 @@ from stages.predictions import FEATURES, TABLE, check_predictions
 from stages.samples import EMPTY, SCORED, TEST, TRAIN, VAL, Samples, of_part, read_samples, read_version
 from stages.seeds import FURTHER, Seeds, numbered
 from stages.settings import Record, read_params, section
+from stages.tables import read_table
 
 NUMBER = "ETHOGRAM_TRAINING"  # which of the seeds is trained on; the processes of further GPUs inherit it
 
@@ -121,7 +122,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             chosen.train(settings, job(*seeds[int(os.environ[NUMBER]) - 1], Path(scratch)))
         return
-    boxes = pd.read_parquet(args.needs / TABLE) if (args.needs / TABLE).is_file() else None
+    boxes = read_table(args.needs / TABLE) if (args.needs / TABLE).is_file() else None
     stored = args.needs if samples.videos.empty else args.clean  # heatmaps of pictures; frames of clips
     pictures = of_part(samples, parts, *SCORED)
 

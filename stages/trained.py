@@ -4,10 +4,10 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stages import networks
 from stages.files import MANIFEST, DataError, read_json, require_manifest
 from stages.heatmaps import HeatmapSettings
 from stages.inference import Network
-from stages.networks import family, read_card
 from stages.predictions import BOX, CLASS, JOINTS
 
 MODELS = Path("models")
@@ -34,7 +34,7 @@ def chosen(folder: Path) -> dict[str, float]:
 
 
 def load(folder: Path) -> Network:
-    return family(read_card(folder)["family"]).load(folder)
+    return networks.load(folder)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One file from an address: https alone, resumed after a cut or a kill, checked before it gets its name."""
 
+import codecs
 import functools
 import ipaddress
 import os
@@ -15,7 +16,7 @@ import filelock
 from pydantic import Field, field_validator
 
 from stages.archives import ENDINGS, disk_error, require_archive, require_space
-from stages.files import DataError, sha256_file
+from stages.files import DataError, sha256_file, write_text
 from stages.settings import Record
 
 TRIES = 5  # in a row without a new byte
@@ -66,15 +67,21 @@ def retrieve(url: Url, kept: Path) -> str:
 
     pooch.get_logger().setLevel("WARNING")
     note = kept.with_name(f"{kept.name}.sha256")
-    known = url.sha256 or (note.read_text().strip() if kept.exists() and note.exists() else None)
+    known = url.sha256 or (_noted(note) if kept.exists() else None)
     try:
         pooch.retrieve(url.url, known, kept.name, kept.parent, downloader=functools.partial(_transfer, url, kept))
     except ValueError as error:  # pooch's word for another hash; what lay at `kept` still does
         remedy = "correct `urls`" if url.sha256 else f"remove {kept} if the authors published a new version"
         raise DataError(f"{url.url}: refused, it is not the file that was expected: {error} Try again, or {remedy}") from None
     sha256 = known or sha256_file(kept)
-    note.write_text(sha256 + "\n")
+    write_text(note, sha256 + "\n")
     return sha256
+
+
+def _noted(note: Path) -> str | None:
+    """The sha256 in a note; None where there is none, or half of one."""
+    text = note.read_bytes().strip() if note.exists() else b""
+    return text.decode() if re.fullmatch(rb"[0-9a-f]{64}", text) else None
 
 
 def _transfer(wanted: Url, kept: Path, url: str, output_file: str, _pooch: object) -> None:
@@ -105,14 +112,14 @@ def _persist(wanted: Url, kept: Path, file: FileIO, part: Path) -> None:
     import requests
 
     tries, longest = 0, _size(file)
-    with _session() as session:
+    with _session(wanted.url) as session:
         while True:
             try:
                 return _attempt(session, wanted, file, part)
             except requests.RequestException as error:
                 tries, longest = (1, _size(file)) if _size(file) > longest else (tries + 1, longest)
                 code = error.response.status_code if error.response is not None else 503
-                cause = getattr(error.args[0], "reason", error) if error.args else error
+                cause = _cause(error)
                 if tries == TRIES or code not in (408, 429, 500, 502, 503, 504):
                     raise DataError(
                         f"{wanted.url}: {cause}, at try {tries}. Check the address and the network, then run again: it "
@@ -121,6 +128,14 @@ def _persist(wanted: Url, kept: Path, file: FileIO, part: Path) -> None:
                 wait_s = WAIT_S * 2 ** (tries - 1)
                 print(f"{wanted.url}: {cause}; again in {wait_s:g} s (try {tries + 1} of {TRIES})", file=sys.stderr)
                 time.sleep(wait_s)
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, once: requests wraps what urllib3 wraps, and prints both."""
+    inner = error.args[0] if error.args else error
+    inner = getattr(inner, "reason", inner)
+    texts = [str(arg) for arg in inner.args] if isinstance(inner, Exception) else [str(error)]
+    return " ".join(text for n, text in enumerate(texts) if not any(text in other for other in texts[:n]))
 
 
 def _attempt(session: Any, wanted: Url, file: FileIO, part: Path) -> None:
@@ -144,8 +159,8 @@ def _attempt(session: Any, wanted: Url, file: FileIO, part: Path) -> None:
         if response.status_code != 206:
             file.truncate(0)  # the server ignores ranges or has another version: what comes is the whole file
             start = 0
-        plain = "Content-Encoding" not in response.headers
-        length = int(response.headers["Content-Length"]) if plain and "Content-Length" in response.headers else None
+        announced = re.fullmatch(r"\d{1,18}", response.headers.get("Content-Length", ""), re.ASCII)
+        length = int(announced[0]) if announced and "Content-Encoding" not in response.headers else None
         needed = length if length is not None else max(0, (wanted.bytes or 0) - start)
         require_space(part.parent, needed, f"downloading {wanted.url}")
         print(f"{wanted.url}: {f'{needed:,}' if needed else 'an unknown number of'} bytes to {part.parent}")
@@ -174,13 +189,13 @@ def _size(file: FileIO) -> int:
     return os.fstat(file.fileno()).st_size
 
 
-def _session() -> Any:
+def _session(asked: str) -> Any:
     import requests
 
     class Guarded(requests.Session):
         def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
             if reason := _unsafe(request.url or ""):  # each redirect comes by here too
-                raise DataError(f"redirect to {request.url} refused: {reason}. Get the address from the authors' page")
+                raise DataError(f"{asked}: redirect to {request.url} refused: {reason}. Get the address from the authors' page")
             return super().send(request, **kwargs)
 
     session = Guarded()
@@ -189,14 +204,16 @@ def _session() -> Any:
 
 
 def _require_content(part: Path, wanted: Url) -> None:
-    """Refuse, and remove, what is no archive though its name says so, a web page, or of another size than declared."""
+    """Refuse, and remove, what is no archive though its name says so, a web page, empty, or of another size than declared."""
     try:
         if file_name(wanted.url).lower().endswith(ENDINGS):
             require_archive(part)
         with part.open("rb") as file:
-            if file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            if file.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith((b"<!doctype html", b"<html")):
                 raise DataError("a web page, not the file")
-        if wanted.bytes not in (None, size := part.stat().st_size):
+        if not (size := part.stat().st_size):
+            raise DataError("an empty file came")
+        if wanted.bytes not in (None, size):
             raise DataError(f"{size:,} bytes came, `urls` declares {wanted.bytes:,}")
     except DataError as error:
         part.unlink()

@@ -8,6 +8,7 @@ data set that is read in place is checked too, byte by byte. Exit code 1 when an
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -30,22 +31,37 @@ def check_source(folder: Path) -> list[str]:
     return problems
 
 
+def manifests(folders: Iterable[Path]) -> list[Path]:
+    """Every manifest below `folders`, sorted."""
+    return sorted(path for folder in folders for path in folder.rglob(MANIFEST))
+
+
+def differences(found: Sequence[Path]) -> list[str]:
+    """What is not as those manifests have it, a sentence each."""
+    problems = []
+    for path in tqdm(found, desc="folders", unit="", disable=None, leave=False):
+        problems += check_manifest(path.parent)
+        if (path.parent / LISTING).is_file():
+            problems += check_source(path.parent)
+    return problems
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="check every output against the sha256 manifest that its stage left")
     parser.add_argument("folders", nargs="*", type=Path, default=OUTPUTS, help="where to look (data, models, reports)")
     args = parser.parse_args()
-    manifests = sorted(path for folder in args.folders for path in folder.rglob(MANIFEST))
-    if not manifests:
+    found = manifests(args.folders)
+    if not found:
         raise DataError(f"no {MANIFEST} below {', '.join(map(str, args.folders))}: nothing has run yet. Run `dvc repro`")
-    problems = []
-    for path in tqdm(manifests, desc="folders", unit="", disable=None, leave=False):
-        problems += check_manifest(path.parent)
-        if (path.parent / LISTING).is_file():
-            problems += check_source(path.parent)
+    problems = differences(found)
     print(*problems, sep="\n", end="\n" if problems else "")
-    print(f"{len(manifests)} folders checked, {len(problems)} differences")
+    print(f"{len(found)} folders checked, {len(problems)} differences")
     if problems:
-        print("To mend one: delete it and the altered cache (`rm -rf .dvc/cache`), then `dvc repro`", file=sys.stderr)
+        print(
+            "To mend one: `python -m stages.doctor --all` names the altered objects of DVC's cache; remove those and the "
+            "folder, then run `dvc repro`",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

@@ -25,7 +25,7 @@ def write_project(out: Path, size_px: tuple[int, int] = SIZE_PX) -> None:
     """Clean data and a split in `out`: every animal has one box, from a quarter to three quarters of its picture."""
     height, width = size_px
     named = enumerate(zip(IDS, LABELS, strict=True))
-    grey = {name: (label, np.full((height, width, 3), 60 + 5 * n, np.uint8)) for n, (name, label) in named}
+    grey = {name: (label, np.full((height, width, 3), (60 + 5 * n) % 256, np.uint8)) for n, (name, label) in named}
     pictures = tiny.table(out / "raw", grey)
     pictures["location"] = [f"{PLACE}{n // 6}" for n in range(len(pictures))]
     boxes = pictures.loc[pictures["label"] != EMPTY, ["sample_id", "label"]].assign(**box(width, height))

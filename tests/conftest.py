@@ -1,5 +1,6 @@
 """What several test files share: tiny pictures, a folder in the COCO Camera Traps format, and a stage run as its command line."""
 
+import csv
 import importlib
 import io
 import json
@@ -58,8 +59,16 @@ def picture() -> Callable[..., bytes]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
-    """Run a stage's command line in `tmp_path`, with `params` as its params.yaml: (name, *arguments, params) -> Finished."""
+def stage(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
+) -> Callable[..., Finished]:
+    """Run a stage's command line in `tmp_path`, with `params` as its params.yaml: (name, *arguments, params) -> Finished.
+
+    An error that it ends with is put down for the table of faults (tests/fault_table.py).
+    """
     monkeypatch.chdir(tmp_path)
 
     def go(name: str, *arguments: object, params: dict[str, Any] | None = None) -> Finished:
@@ -72,14 +81,20 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             run(importlib.import_module(f"stages.{name}").main)
         except SystemExit as stop:
             code = int(stop.code or 0)
-        return Finished(code, *capsys.readouterr())
+        done = Finished(code, *capsys.readouterr())
+        if "error: " in done.err:
+            record_property("heard", done.err.rpartition("error: ")[2])
+        return done
 
     return go
 
 
 @pytest.fixture
-def cleaned(stage: Callable[..., Finished]) -> Callable[..., Finished]:
-    """Download a folder in place and clean it into `clean/`: (root, adapter, clean settings) -> Finished of `clean`."""
+def cleaned(stage: Callable[..., Finished], record_property: Callable[[str, object], None]) -> Callable[..., Finished]:
+    """Download a folder in place and clean it into `clean/`: (root, adapter, clean settings) -> Finished of `clean`.
+
+    The first reject is put down for the table of faults (tests/fault_table.py).
+    """
 
     def go(root: Path, adapter: str = "caltech_camera_traps", **settings: Any) -> Finished:
         download = {"adapter": adapter, "source": f"path:{root}"}
@@ -89,7 +104,13 @@ def cleaned(stage: Callable[..., Finished]) -> Callable[..., Finished]:
                        "--seed", 0, "--out", "raw")):  # fmt: skip
             done = stage("download", *words, params=params)
             assert done.code == 0, done.err
-        return stage("clean", "--params", "clean", "--raw", "raw", "--out", "clean", "--workers", 1)
+        done = stage("clean", "--params", "clean", "--raw", "raw", "--out", "clean", "--workers", 1)
+        if done.code == 0:
+            with Path("clean/rejects.csv").open(encoding="utf-8", newline="") as file:
+                rejects = [row for row in csv.DictReader(file) if row["reason"] != "picture_rejected"]
+            for row in rejects[:1]:
+                record_property("heard", f"rejects.csv: {row['row']}, {row['name']}: {row['reason']}: {row['detail']}")
+        return done
 
     return go
 

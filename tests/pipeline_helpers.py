@@ -38,6 +38,12 @@ def ran(printed: str) -> list[str]:
     return [name for name in started(printed) if name not in ("code", "check", "look/dvc.yaml:look", "index")]
 
 
+def restore(folder: Path) -> None:
+    """Everything as it was committed."""
+    call(folder, "git", "checkout", "-q", "--", ".")
+    call(folder, "dvc", "checkout", "-q")
+
+
 def params_of(folder: Path) -> dict[str, Any]:
     return yaml.safe_load((folder / "params.yaml").read_text())
 

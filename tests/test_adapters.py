@@ -16,6 +16,7 @@ from stages.samples import EMPTY
 
 CCT20 = Path(__file__).parent.parent / "../shared/real/cct20"
 WriteCct = Callable[..., Path]
+Say = Callable[[str, object], None]
 
 
 def read(root: Path, name: str = "caltech_camera_traps", *annotations: str) -> Raw:
@@ -29,6 +30,11 @@ def read(root: Path, name: str = "caltech_camera_traps", *annotations: str) -> R
 
 def reasons(raw: Raw) -> list[tuple[str, str, object, str]]:
     return [tuple(row) for row in raw.rejects[["kind", "row", "name", "reason"]].itertuples(index=False)]
+
+
+def first_reject(raw: Raw) -> str:
+    """As a row of rejects.csv, for the table of faults (tests/fault_table.py)."""
+    return "rejects.csv: {}, {}: {}: {}".format(*raw.rejects.loc[0, ["row", "name", "reason", "detail"]])
 
 
 def image(number: object, **more: Any) -> dict[str, Any]:
@@ -111,7 +117,7 @@ def test_cct_odd_values_are_no_stop(tmp_path: Path, write_cct: WriteCct, field: 
         assert is_nothing(raw.pictures[key if key == "frame_num" else f"{key}_px"][0])
 
 
-def test_fault_24_annotation_without_image_is_listed(tmp_path: Path, write_cct: WriteCct) -> None:
+def test_fault_24_annotation_without_image_is_listed(tmp_path: Path, write_cct: WriteCct, record_property: Say) -> None:
     write_cct(
         tmp_path / "list.json",
         [image("a")],
@@ -121,9 +127,10 @@ def test_fault_24_annotation_without_image_is_listed(tmp_path: Path, write_cct: 
     assert raw.annotations["sample_id"].tolist() == ["a"]
     assert reasons(raw)[0] == ("annotation", "list.json annotations[0]", "ghost", "no_such_picture")
     assert [row[3] for row in reasons(raw)] == ["no_such_picture"] * 2
+    record_property("says", first_reject(raw))
 
 
-def test_fault_28_duplicate_ids(tmp_path: Path, write_cct: WriteCct) -> None:
+def test_fault_28_duplicate_ids(tmp_path: Path, write_cct: WriteCct, record_property: Say) -> None:
     again = image("a") | {"file_name": "other.jpg"}
     write_cct(tmp_path / "list.json", [image("a", location=1), again, image("a", location=2), image("b")], [])
     raw = read(tmp_path)
@@ -134,18 +141,19 @@ def test_fault_28_duplicate_ids(tmp_path: Path, write_cct: WriteCct) -> None:
         ("picture", "list.json images[2]", "a.jpg", "duplicate_id"),
     ]
     assert raw.rejects["detail"][0] == "id a is also list.json images[0], a.jpg"
+    record_property("says", first_reject(raw))
 
 
 def test_fault_28_a_category_id_with_two_names(tmp_path: Path) -> None:
     categories = [{"id": 1, "name": "deer"}, {"id": 1, "name": "deer"}, {"id": 1, "name": "fox"}]
     document = {"images": [image("a")], "annotations": [], "categories": categories}
     (tmp_path / "list.json").write_text(json.dumps(document))
-    with pytest.raises(DataError, match=r"list\.json: categories\[2\]: id 1 is both deer and fox"):
+    with pytest.raises(DataError, match=r"list\.json: categories\[2\]: id 1 is both deer and fox\. Give each class an id"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("category", [99, None, [1], {"id": 1}, "1", 3, 4])
-def test_fault_29_unknown_class(tmp_path: Path, category: object) -> None:
+def test_fault_29_unknown_class(tmp_path: Path, category: object, record_property: Say) -> None:
     categories = [{"id": 1, "name": "deer"}, {"id": 3}, {"id": 4, "name": ""}, {"id": [1], "name": "fox"}, {}]
     annotations = [{"image_id": "a", "category_id": category}, {"image_id": "a", "category_id": 1}]
     document = {"images": [image("a")], "annotations": annotations, "categories": categories}
@@ -154,6 +162,7 @@ def test_fault_29_unknown_class(tmp_path: Path, category: object) -> None:
     assert raw.annotations["label"].tolist() == ["deer"]
     assert reasons(raw) == [("annotation", "list.json annotations[0]", "a", "unknown_class")]
     assert raw.rejects["detail"][0] == f"category_id {category!r} is not among the categories"
+    record_property("says", first_reject(raw))
 
 
 @pytest.mark.parametrize("written", ["empty", "Empty", " EMPTY "])
@@ -231,7 +240,7 @@ def test_cct_other_json_is_passed_over_unless_it_is_named(tmp_path: Path, write_
 
 @pytest.mark.parametrize(
     ("images", "message"),
-    [({}, "`images` should be a list, found dict"), ([3], r"images\[0\] should be an object, found int")],
+    [({}, "`images` should be a list, found dict. Mend"), ([3], r"images\[0\] should be an object, found int\. Mend")],
 )
 def test_cct_another_shape_is_named(tmp_path: Path, images: object, message: str) -> None:
     (tmp_path / "list.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))

@@ -331,7 +331,7 @@ def test_mixed_tasks_are_refused() -> None:
     assert refused(mixed, OVERSURE) == "predictions of one task are wanted, found box, class"
 
 
-def test_without_any_picture_in_val_nothing_can_be_chosen() -> None:
+def test_fault_32_without_any_picture_in_val_nothing_can_be_chosen() -> None:
     message = "no picture is in val: thresholds and temperature are chosen there"
     table = OVERSURE.assign(part="unseen")
     assert refused(OVERSURE_SCORES, table) == message

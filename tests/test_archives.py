@@ -1,5 +1,6 @@
 """Faults 9 to 16: hostile, broken and interrupted archives. Nothing of them may appear, inside or outside."""
 
+import gzip
 import io
 import os
 import shutil
@@ -9,12 +10,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tracemalloc
 import zipfile
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stages.archives import unpack
@@ -119,6 +122,12 @@ def test_fault_11_file_written_through_a_link(tmp_path: Path) -> None:
     refused(make_tar(tmp_path / "bad.tar", ("good", b"1"), link, ("d/evil", b"2")), "'d/evil' lies below 'd'")
 
 
+@pytest.mark.parametrize("target", ["good/", "good/.", "nowhere/../good", "good/../good"])
+def test_fault_11_a_link_that_leads_to_no_file_though_its_name_does(tmp_path: Path, target: str) -> None:
+    link = info("link", type=tarfile.SYMTYPE, linkname=target)
+    refused(make_tar(tmp_path / "bad.tar", ("good", b"1"), link), "'link' is a link that leads to no file")
+
+
 def test_fault_11_link_in_a_zip(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -154,6 +163,60 @@ def test_fault_13_size_in_the_header_only(tmp_path: Path) -> None:
     """A tar that announces a terabyte is refused at once, not read to its end."""
     (tmp_path / "big.tar").write_bytes(info("huge", 2**40).tobuf() + bytes(1024))
     refused(tmp_path / "big.tar", "1,099,511,627,776 bytes or more")
+
+
+HEADERS = {"pax": tarfile.XHDTYPE, "pax of all": tarfile.XGLTYPE, "long name": tarfile.GNUTYPE_LONGNAME,
+           "long link": tarfile.GNUTYPE_LONGLINK}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_fault_13_a_header_that_fills_the_memory(tmp_path: Path, kind: str) -> None:
+    """tarfile reads such a header whole: 100 MB of zeros, packed into 100 kB, in no more than 20 MB of memory."""
+    with gzip.open(tmp_path / "bomb.tar.gz", "wb") as file:
+        file.write(info("long", 10**8, type=HEADERS[kind]).tobuf())
+        for _ in range(100):
+            file.write(bytes(10**6))
+    tracemalloc.start()
+    try:
+        refused(tmp_path / "bomb.tar.gz", "a header in it has 100,000,000 bytes, 1,048,576 are allowed")
+        assert tracemalloc.get_traced_memory()[1] < 20 * 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_fault_13_more_files_than_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.archives.LIMIT_FILES", 1000)
+    path = make_tar(tmp_path / "many.tar.gz", *(info(f"{n}") for n in range(1001)))
+    refused(path, "it holds more than 1,000 files")
+    path.unlink()
+    assert len(unpack(make_tar(tmp_path / "less.tar.gz", *(info(f"{n}") for n in range(1000))), tmp_path / "out")) == 1000
+
+
+def test_fault_13_zeros_without_end_behind_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.tar.gz"
+    with gzip.open(path, "wb") as file:
+        file.write(info("a").tobuf())
+        for _ in range(30):
+            file.write(bytes(10**6))
+    refused(path, r"[\d,]+ bytes or more follow its end")
+
+
+@pytest.mark.parametrize("kind", ["GNU", "pax"])
+def test_fault_13_a_sparse_file(tmp_path: Path, kind: str) -> None:
+    """Its map of holes is read into memory, however long, before anything is known of its size."""
+    if kind == "GNU":
+        member = info("holes", type=tarfile.GNUTYPE_SPARSE)
+    else:
+        member = info("holes", 512, pax_headers={"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "holes"})
+    with tarfile.open(tmp_path / "bad.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(member, io.BytesIO(b"1000000000\n".ljust(512, b"1")))
+    refused(tmp_path / "bad.tar", "a sparse file")
+
+
+def test_fault_13_a_zip_that_asks_for_memory(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w", zipfile.ZIP_LZMA) as packed:
+        packed.writestr("a", b"1")
+    assert "source: path:" in refused(tmp_path / "bad.zip", r"'a' is packed by a method that is not read \(14\)")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -219,13 +282,13 @@ def test_encrypted_zip(tmp_path: Path) -> None:
     assert "source: path:" in refused(path, "'a' is encrypted")
 
 
-def test_no_room_is_found_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_08_no_room_is_found_before_anything_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6 - 100, 100))
     refused(make(tmp_path / "a.zip", *GOOD.items()), "needs 6,002 bytes, .* has 100 free")
 
 
-def test_disk_full_while_extracting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_08_disk_full_while_extracting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -234,7 +297,7 @@ def test_disk_full_while_extracting(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     refused(archive, "disk full, 6,002 bytes are needed")
 
 
-def test_fault_16_killed_while_extracting(tmp_path: Path) -> None:
+def test_fault_16_killed_while_extracting(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     archive = make_tar(tmp_path / "a.tar.gz", *((f"{i}.bin", os.urandom(1000)) for i in range(50)))
     program = (
         "import os, signal, sys, tarfile\n"
@@ -255,6 +318,17 @@ def test_fault_16_killed_while_extracting(tmp_path: Path) -> None:
     assert len(unpack(archive, tmp_path / "out")) == 50
     assert len(list((tmp_path / "out").iterdir())) == 50
     assert not list(tmp_path.glob(".out.partial-*"))
+    record_property("says", "continues: all 50 files are there; what the killed run left is removed")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_fault_31_accents_spaces_and_newlines_in_names(
+    tmp_path: Path, ending: str, record_property: Callable[[str, object], None]
+) -> None:
+    files = {name: name.encode() for name in ("été ñandú (1).png", "line\nbreak/日本.png", " lead.png", 'comma, "quote".png')}
+    assert unpack(make(tmp_path / f"odd{ending}", *files.items()), tmp_path / "out") == sorted(files)
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
+    record_property("says", "continues")
 
 
 PARTS = st.sampled_from(["a", "A", "b", "..", ".", "", "C:", "é", "e\u0301", "new\nline", " ", "\\", "~", "con", "x" * 300])
@@ -264,6 +338,7 @@ NAMES = st.lists(PARTS, min_size=1, max_size=4).map("/".join) | st.text(max_size
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @given(names=st.lists(NAMES, max_size=4), ending=st.sampled_from([".zip", ".tar"]), link=st.none() | NAMES)
+@example(names=["A/a/a"], ending=".tar", link="A/a/a/")
 def test_any_names_are_extracted_inside_or_refused(names: list[str], ending: str, link: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "in")

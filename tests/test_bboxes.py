@@ -176,6 +176,10 @@ def test_the_stage_writes_a_folder_of_the_same_shape(
     done = stage("bboxes", *command, params={"bboxes": {"activity": {"embedded": {"head_padding": -0.1}}}})
     assert done.code == 1
     assert "head_padding: given -0.1" in done.err
+    with Path("clean/people.parquet").open("ab") as file:
+        file.write(b"x")
+    done = stage("bboxes", *command, params=params)
+    assert done.code == 1 and "clean/people.parquet: " in done.err and "dvc repro" in done.err
     assert Path("boxes/manifest.json").read_bytes() == first
 
 

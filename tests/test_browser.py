@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from stages.pages.page import __file__ as of_pages
+from stages.pages.page import environment as pages_environment
 from tests.browser_helpers import (
     PHONE,
     WIDE,
@@ -67,8 +67,7 @@ WIDEST = f"""{HEAD}{{% block content %}}<h1>Wide</h1>
 
 def environment(template: str) -> jinja2.Environment:
     """That of the pages, with a template of the name tiny.html."""
-    loader = jinja2.ChoiceLoader([jinja2.DictLoader({"tiny.html": template}), jinja2.FileSystemLoader(Path(of_pages).parent)])
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return pages_environment(jinja2.DictLoader({"tiny.html": template}))
 
 
 def shot(at: int, label: str, outcome: str, location: str, boxes: bool) -> dict[str, Any]:

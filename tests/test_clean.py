@@ -24,6 +24,7 @@ from stages.datasets import PICTURE_ENDINGS, adapter
 from stages.files import DataError, check_manifest, read_json, sha256_bytes
 from stages.pictures import decode
 from stages.samples import BOX_COLUMNS, Samples, read_samples
+from tests.picture_helpers import png
 
 ROOT = Path(__file__).parent.parent
 CCT20 = ROOT / "../shared/real/cct20"
@@ -169,7 +170,8 @@ def test_fault_19_above_the_set_share_the_stage_fails_and_keeps_the_old_output(
     done = cleaned(root)
     assert done.code == 1
     assert done.err == (
-        "error: 10.0% of 20 picture rows are bad, more than `max_bad_share` 5.0% allows: 1 empty_file, 1 not_an_image. "
+        f"error: {root}: 10.0% of 20 picture rows are bad, more than `max_bad_share` 5.0% allows: 1 empty_file, 1 not_an_image; "
+        "noise_0.png (list.json images[0]) for example: the file has 0 bytes. "
         "Mend the source, or raise `max_bad_share` in the data set's `clean` settings\n"
     )
     assert Path("clean/manifest.json").read_bytes() == before
@@ -180,7 +182,13 @@ def test_fault_19_above_the_set_share_the_stage_fails_and_keeps_the_old_output(
 @pytest.mark.parametrize("place", [100, -40], ids=["early", "late"])
 @pytest.mark.parametrize("kind", ["BMP", "PNG"])
 def test_fault_20_a_bit_flipped_after_the_download_is_rejected_as_altered(
-    source: Callable[..., Path], cleaned: Cleaned, stage: Callable[..., Any], picture: Make, kind: str, place: int
+    source: Callable[..., Path],
+    cleaned: Cleaned,
+    stage: Callable[..., Any],
+    picture: Make,
+    kind: str,
+    place: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     root = source(3, **extra(), files={"x.png": picture(5, 60, 40, kind)})
     assert cleaned(root, **LENIENT).code == 0
@@ -194,7 +202,21 @@ def test_fault_20_a_bit_flipped_after_the_download_is_rejected_as_altered(
     assert done.code == 0, done.err
     _, rejects, _ = results()
     assert because(rejects) == [("annotation", "x", "picture_rejected"), ("picture", "x.png", "altered")]
-    assert sha256_bytes(bytes(data)) in rejects.loc[rejects["kind"] == "picture", "detail"].iloc[0]
+    (detail,) = rejects.loc[rejects["kind"] == "picture", "detail"]
+    assert sha256_bytes(bytes(data)) in detail
+    record_property("says", f"rejects.csv: x.png: altered: {detail}")
+
+
+def test_fault_21_a_picture_of_256_megapixels_is_rejected_and_the_others_stay(
+    source: Callable[..., Path], cleaned: Cleaned
+) -> None:
+    """A PNG of 140 kB that says 16,000 x 16,000; that nothing is allocated for it tests/test_pictures.py holds."""
+    root = source(19, **extra(), files={"x.png": png(16_000, 16_000, 1, 0, bytes(16_000 * 2_001))})
+    done = cleaned(root)
+    assert done.code == 0, done.err
+    samples, rejects, counts = results()
+    assert because(rejects) == [("annotation", "x", "picture_rejected"), ("picture", "x.png", "too_large")]
+    assert len(samples.pictures) == 19 and counts["rejected_because"]["picture"] == {"too_large": 1}
 
 
 def test_a_source_that_changed_since_the_download_is_refused(
@@ -302,7 +324,13 @@ def test_half_a_character_in_the_json_is_one_bad_row_and_no_stop(
     ],
 )
 def test_fault_25_a_box_is_clipped_by_rule(
-    source: Callable[..., Path], cleaned: Cleaned, picture: Make, box: list[float], kept: list[float], note: str
+    source: Callable[..., Path],
+    cleaned: Cleaned,
+    picture: Make,
+    box: list[float],
+    kept: list[float],
+    note: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     root = source(3, **extra("x", 2, (100, 80), box), files={"x.png": picture(7, 100, 80)})
     assert cleaned(root).code == 0
@@ -312,6 +340,8 @@ def test_fault_25_a_box_is_clipped_by_rule(
     assert rejects.empty
     assert counts["annotations"]["boxes"] == 1
     assert counts["noted"] == (note != "")
+    if note:
+        record_property("says", f"samples.parquet, `note`: {note}")
 
 
 @pytest.mark.parametrize(
@@ -473,7 +503,10 @@ def test_fault_30_malformed_json_stops_the_stage_with_its_line(source: Callable[
     (root / "list.json").write_text('{\n"images": [\n,]}')
     done = cleaned(root)
     assert done.code == 1
-    assert done.err == f"error: {root}/list.json: line 3, column 1: malformed JSON: Expecting value\n"
+    assert (
+        done.err
+        == f"error: {root}/list.json: line 3, column 1: malformed JSON: Expecting value. Mend it there, or get the file anew\n"
+    )
     assert not Path("clean").exists()
 
 
@@ -489,9 +522,12 @@ def test_fault_30_malformed_json_stops_the_stage_with_its_line(source: Callable[
 def test_fault_32_everything_filtered_out_fails(
     source: Callable[..., Path], cleaned: Cleaned, make: dict[str, Any], drop: list[str], message: str
 ) -> None:
-    done = cleaned(source(**make), drop_labels=drop, **LENIENT)
+    root = source(**make)
+    done = cleaned(root, drop_labels=drop, **LENIENT)
     assert done.code == 1
-    assert done.err == f"error: {message}. Nothing can be trained on this source\n"
+    assert done.err == (
+        f"error: {root}: {message}. Nothing can be trained on this source: mend it, or loosen the data set's `clean` settings\n"
+    )
     assert not Path("clean").exists()
 
 
@@ -709,7 +745,7 @@ def test_no_row_is_ever_lost(small_source: Path, lists: list[Any], drop: tuple[s
             raw, small_source, files, CleanSettings(max_bad_share=1.0, drop_labels=drop), 1
         )
     except DataError as error:
-        assert str(error).startswith("no picture is left of ")
+        assert str(error).startswith(f"{small_source}: no picture is left of ")
         return
     rejected = rejects["kind"].value_counts()
     rows = {key: sum(len(document[key]) for document in lists) for key in ("images", "annotations")}
@@ -859,7 +895,7 @@ def keypoints_of(samples: Samples) -> list[tuple[Any, ...]]:
     return list(samples.keypoints.itertuples(index=False, name=None))
 
 
-def test_keypoints_are_kept_where_they_lie_in_the_picture(tmp_path: Path, cleaned: Cleaned, picture: Make) -> None:
+def test_fault_26_keypoints_are_kept_where_they_lie_in_the_picture(tmp_path: Path, cleaned: Cleaned, picture: Make) -> None:
     root = with_keypoints(
         tmp_path / "source", picture, {"nose": [100, 80, 2], "L_Eye": [0, 0, 1]}, {"nose": [-0.5, 4, 2], "L_Eye": [4, 80.5, 1]},
         {"nose": [0, 0, 0], "L_Eye": [None, 3, 2]}, {},

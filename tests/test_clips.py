@@ -26,6 +26,7 @@ from stages.samples import Samples, read_samples
 from stages.stored_clips import StoredClips
 from stages.video_files import every_frame
 from tests.clip_helpers import every, number_of, write_clean, write_folder, write_gif, write_splits, write_video
+from tests.disk_helpers import fill, small_disk
 
 SETTINGS = {"fps": 30, "short_side_px": 24, "jpeg_quality": 90, "per_shard": 2}
 PARTS = {
@@ -85,7 +86,7 @@ def moved(samples: Samples, root: Path) -> Samples:
     return Samples(samples.pictures, samples.boxes, root, samples.data, videos=samples.videos)
 
 
-def test_what_is_stored(clips: Callable[..., Any], data: Path, made: Path) -> None:
+def test_fault_58_what_is_stored_and_what_was_done_is_counted(clips: Callable[..., Any], data: Path, made: Path) -> None:
     done = clips()
     assert done.code == 0, done.err
     assert check_manifest(data / "out") == []
@@ -319,7 +320,7 @@ def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def test_a_damaged_shard_alone_is_made_anew(clips: Callable[..., Any], data: Path) -> None:
+def test_fault_46_a_damaged_shard_alone_is_made_anew(clips: Callable[..., Any], data: Path) -> None:
     clips()
     whole, path = contents(data / "out"), data / "out" / "shards" / "00001.safetensors"
     times = {shard.name: shard.stat().st_ino for shard in path.parent.iterdir()}
@@ -340,7 +341,7 @@ def test_other_settings_make_other_shards(clips: Callable[..., Any], data: Path)
 
 
 @pytest.mark.parametrize(("fault", "workers"), [("altered", 1), ("gone", 1), ("frame", 1), ("renamed", 1), ("altered", 2)])
-def test_a_clip_that_changed_since_clean_is_refused(made: Path, tmp_path: Path, fault: str, workers: int) -> None:
+def test_fault_39_a_clip_that_changed_since_clean_is_refused(made: Path, tmp_path: Path, fault: str, workers: int) -> None:
     samples = moved(read_samples(made / "clean"), tmp_path / "clips")
     path = tmp_path / "clips" / ("b60.avi" if fault in ("altered", "gone") else "efolder")
     if fault == "altered":
@@ -356,7 +357,7 @@ def test_a_clip_that_changed_since_clean_is_refused(made: Path, tmp_path: Path, 
     assert not (tmp_path / "out").exists()
 
 
-def test_damage_that_clean_did_not_see_is_told(made: Path, tmp_path: Path) -> None:
+def test_fault_58_damage_that_clean_did_not_see_is_told(made: Path, tmp_path: Path) -> None:
     """As where another libav decodes: the file is as it was, but its frames do not come out."""
     samples, path = moved(read_samples(made / "clean"), tmp_path / "clips"), tmp_path / "clips" / "a25.mp4"
     path.write_bytes(path.read_bytes()[:-400])
@@ -365,11 +366,13 @@ def test_damage_that_clean_did_not_see_is_told(made: Path, tmp_path: Path) -> No
         store(samples, USED, ClipsSettings(**SETTINGS), tmp_path / "work", tmp_path / "out")
 
 
-def test_no_room_on_the_disk(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr("stages.archives.shutil.disk_usage", lambda _: free)
-    with pytest.raises(DataError, match="5 clips needs [0-9,]+ bytes, .* has 1,000 free"):
-        store(read_samples(made / "clean"), USED, ClipsSettings(**SETTINGS), tmp_path / "work", tmp_path / "out")
+def test_fault_47_no_room_on_the_disk_is_told_before_anything_is_read(made: Path, tmp_path: Path) -> None:
+    samples = read_samples(made / "clean")
+    with small_disk(tmp_path / "disk", size_kib=64) as disk:
+        fill(disk, leave_bytes=8192)
+        with pytest.raises(DataError, match="5 clips needs [0-9,]+ bytes, .* has [48],[0-9]{3} free. Make room there"):
+            store(samples, USED, ClipsSettings(**SETTINGS), disk / "work", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_there_is_room_for_is_enough(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,7 +388,7 @@ def test_a_clip_that_is_not_in_the_tables(made: Path, tmp_path: Path) -> None:
         store(read_samples(made / "clean"), ["a25", "nobody"], ClipsSettings(**SETTINGS), tmp_path / "work", tmp_path / "out")
 
 
-def test_a_split_that_uses_no_clip(clips: Callable[..., Any], data: Path) -> None:
+def test_fault_32_a_split_that_uses_no_clip(clips: Callable[..., Any], data: Path) -> None:
     shutil.rmtree(data / "splits")
     write_splits(data / "splits", {"many": {"a25": "unused"}})
     done = clips()
@@ -401,7 +404,7 @@ def test_a_data_set_of_photos(clips: Callable[..., Any], data: Path) -> None:
     assert done.code == 1 and "clean: no clips there, but photos" in done.err
 
 
-def test_altered_inputs_are_refused(clips: Callable[..., Any], data: Path) -> None:
+def test_fault_39_altered_inputs_are_refused(clips: Callable[..., Any], data: Path) -> None:
     with (data / "splits" / "few" / "parts.csv").open("a") as file:
         file.write("\n")
     done = clips()

@@ -259,7 +259,7 @@ def test_no_boxes_at_all_and_no_pictures_at_all(model: tuple[Path, Job]) -> None
     assert predict(crop.load(folder), job.val.iloc[:0], job.root, 5, nothing).empty
 
 
-def test_a_detector_that_was_not_given_every_picture_is_refused(model: tuple[Path, Job]) -> None:
+def test_fault_59_a_detector_that_was_not_given_every_picture_is_refused(model: tuple[Path, Job]) -> None:
     folder, job = model
     boxes = box_rows(box_table().assign(score=[]), job.val["sample_id"].iloc[1:])
     with pytest.raises(DataError, match=r"1 of 6 pictures have no prediction \(\['v00'\]\)"):
@@ -274,7 +274,7 @@ def test_without_a_detector_it_says_what_to_give(model: tuple[Path, Job]) -> Non
         predict(crop.load(folder), job.val, job.root, 5, None)
 
 
-def test_an_altered_card_is_refused_by_its_sha256(model: tuple[Path, Job], tmp_path: Path) -> None:
+def test_fault_55_an_altered_card_is_refused_by_its_sha256(model: tuple[Path, Job], tmp_path: Path) -> None:
     folder, job = model
     copy = shutil.copytree(folder, tmp_path / "copy")
     card = copy / "model.json"
@@ -318,7 +318,7 @@ def test_the_boxes_of_a_megadetector_json(tmp_path: Path, capsys: pytest.Capture
         predict(crop.load(folder), job.val, job.root)
 
 
-def test_same_seed_same_file_another_seed_another(tmp_path: Path) -> None:
+def test_fault_51_same_seed_same_file_another_seed_another(tmp_path: Path) -> None:
     augmented = settings(flip=True, zoom=1.2, light=0.2, rotate_deg=5, epochs=1)
     hashes = [
         sha256_file(trained(patch_job(tmp_path / str(number), seed=seed), augmented) / "weights.safetensors")

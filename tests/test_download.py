@@ -1,5 +1,6 @@
 """Faults 1 to 8 and 16 against a real server on this machine, and the three kinds of source."""
 
+import contextlib
 import csv
 import hashlib
 import http.server
@@ -29,7 +30,9 @@ from stages.files import DataError, check_manifest, read_json
 from stages.settings import Record, section
 from stages.sources import open_source, scan, unchanged
 from stages.transfer import Url
+from tests.disk_helpers import fill, small_disk
 
+Say = Callable[[str, object], None]
 ROOT = Path(__file__).parents[1]
 WHERE = "datasets.camera_trap.paper.download"
 PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
@@ -185,15 +188,43 @@ def test_fault_01_wrong_sha256_is_refused_and_the_old_file_kept(tmp_path: Path, 
     assert next((tmp_path / "cache/set").glob("*.zip")).read_bytes() == ARCHIVE
 
 
-def test_fault_02_cut_connection_is_resumed(tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+FAULTY = {  # what the server says: case, body, what is told
+    "fault_01": (packed(other=b"new"), "expected 0000"),
+    "fault_04": (PAGE, "not an archive"),
+    "fault_09": (packed(**{"..__evil": b"x"}), "leads outside by `..`"),
+    "fault_14": (ARCHIVE[:-30], "truncated or damaged"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTY)
+def test_fault_01_04_09_14_the_command_line_ends_with_a_message_and_the_old_folder_stays(
+    tmp_path: Path, site: Site, fetched: Callable[..., Any], case: str
+) -> None:
+    assert fetched(site.url("old.zip")).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "raw").rglob("*") if path.is_file()}
+    body, told = FAULTY[case]
+    site.answer = lambda handler: handler.send(body)
+    done = fetched(site.url("new.zip"), **({"sha256": "0" * 64} if case == "fault_01" else {}))
+    assert done.code == 1
+    assert re.match(r"error: \S*new\.zip: ", done.err.splitlines()[-1]) and told in done.err, done.err
+    assert "Traceback" not in done.err
+    assert {path: path.read_bytes() for path in (tmp_path / "raw").rglob("*") if path.is_file()} == before
+    assert os.listdir(tmp_path / "raw") == ["set"] and not list(tmp_path.rglob("evil"))
+
+
+def test_fault_02_cut_connection_is_resumed(
+    tmp_path: Path, site: Site, capsys: pytest.CaptureFixture[str], record_property: Say
+) -> None:
     site.answer = lambda handler: handler.send_range(ARCHIVE, cut=len(site.asked) * 131072)
     get(tmp_path, site.url(), sha256=sha256(ARCHIVE))
     assert [asked for _, asked in site.asked] == [None, "bytes=131072-", "bytes=262144-"]
-    assert "again in 0.01 s (try 2 of 5)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "again in 0.01 s (try 2 of 5)" in said
+    record_property("says", said.splitlines()[0])
     assert kept(tmp_path) == ["a.zip", "a.zip.sha256"]
 
 
-def test_fault_02_a_killed_download_is_resumed_by_the_next_run(tmp_path: Path, site: Site) -> None:
+def test_fault_02_a_killed_download_is_resumed_by_the_next_run(tmp_path: Path, site: Site, record_property: Say) -> None:
     def stall(handler: Handler) -> None:
         handler.send(ARCHIVE[:131072], length=len(ARCHIVE), ETag='"1"')
         time.sleep(30)
@@ -216,16 +247,20 @@ def test_fault_02_a_killed_download_is_resumed_by_the_next_run(tmp_path: Path, s
     site.answer = lambda handler: handler.send_range(ARCHIVE)
     assert names(get(tmp_path, site.url())) == ["images/a", "images/b", "manifest.json", "source.json"]
     assert site.asked[-1][1] == "bytes=131072-"
+    record_property("says", f"continues: the next run asks for {site.asked[-1][1]}")
     assert not list((tmp_path / "raw").glob(".*"))
 
 
 def test_fault_02_a_cut_at_every_try_ends(tmp_path: Path, site: Site) -> None:
     site.answer = lambda handler: handler.send(ARCHIVE[:131072], length=len(ARCHIVE))
-    assert "run again" in fails(tmp_path, "a.zip: .* at try 5", site.url())
+    message = fails(
+        tmp_path, r"a\.zip: Connection broken: IncompleteRead\(131072 bytes read, \d+ more expected\), at try 5\.", site.url()
+    )
+    assert "run again" in message
     assert [asked for _, asked in site.asked] == [None] * 5  # without an ETag or a date nothing is resumed
 
 
-def test_fault_02_another_version_on_the_server_is_never_joined(tmp_path: Path, site: Site) -> None:
+def test_fault_02_another_version_on_the_server_is_never_joined(tmp_path: Path, site: Site, record_property: Say) -> None:
     other = packed(images__a=os.urandom(300_000))
 
     def answer(handler: Handler) -> None:
@@ -235,16 +270,18 @@ def test_fault_02_another_version_on_the_server_is_never_joined(tmp_path: Path, 
     site.answer = answer
     get(tmp_path, site.url())
     assert next((tmp_path / "cache/set").glob("*.zip")).read_bytes() == other
+    record_property("says", "continues: begun anew, the whole file as it is now")
 
 
 def test_fault_03_busy_server_is_asked_again_with_growing_waits(
-    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], record_property: Say
 ) -> None:
     waits: list[float] = []
     monkeypatch.setattr(transfer.time, "sleep", waits.append)
     site.answer = lambda handler: handler.send(*((ARCHIVE,) if len(site.asked) > 2 else (b"busy", 503)))
     get(tmp_path, site.url())
     assert waits == [0.01, 0.02]
+    record_property("says", capsys.readouterr().err.splitlines()[1])
 
 
 def test_fault_03_not_found_is_not_asked_again(tmp_path: Path, site: Site) -> None:
@@ -261,12 +298,34 @@ def test_fault_04_web_page_with_status_200(tmp_path: Path, site: Site, name: str
     assert not any(entry.endswith(name) or entry.endswith(".part") for entry in kept(tmp_path))
 
 
-def test_fault_04_web_page_in_place_of_a_list(tmp_path: Path, site: Site) -> None:
-    site.answer = lambda handler: handler.send(b"\n <html>" + PAGE)
+@pytest.mark.parametrize("before", [b"\n <html>", b"\xef\xbb\xbf"], ids=["", "byte order mark"])
+def test_fault_04_web_page_in_place_of_a_list(tmp_path: Path, site: Site, before: bytes) -> None:
+    site.answer = lambda handler: handler.send(before + PAGE)
     fails(tmp_path, "list.json: a web page, not the file", site.url("list.json"))
 
 
-def test_fault_05_server_that_ignores_ranges_is_never_concatenated(tmp_path: Path, site: Site) -> None:
+def test_fault_04_nothing_in_place_of_a_list(tmp_path: Path, site: Site) -> None:
+    site.answer = lambda handler: handler.send(b"")
+    fails(tmp_path, "list.json: an empty file came. Open the address in a browser", site.url("list.json"))
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("length", ["", "abc", "-5", "1e9", "9" * 5000])
+def test_fault_02_a_length_that_is_no_number_is_as_none(tmp_path: Path, site: Site, length: str) -> None:
+    site.answer = lambda handler: handler.send(ARCHIVE, length=length)  # type: ignore[arg-type]
+    assert (get(tmp_path, site.url()) / "images/a").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("left", [b"", b"0123", b"\xff\xfe"], ids=["empty", "half", "no text"])
+def test_fault_02_killed_while_the_hash_was_noted(tmp_path: Path, site: Site, left: bytes) -> None:
+    get(tmp_path, site.url())
+    (note,) = (tmp_path / "cache/set").glob("*.zip.sha256")
+    note.write_bytes(left)
+    assert (get(tmp_path, site.url()) / "images/a").read_bytes() == DATA
+    assert note.read_text() == sha256(ARCHIVE) + "\n" and len(site.asked) == 1
+
+
+def test_fault_05_server_that_ignores_ranges_is_never_concatenated(tmp_path: Path, site: Site, record_property: Say) -> None:
     def answer(handler: Handler) -> None:
         cut = 131072 if len(site.asked) == 1 else None
         handler.send(ARCHIVE[:cut], length=len(ARCHIVE), ETag='"1"')
@@ -275,10 +334,13 @@ def test_fault_05_server_that_ignores_ranges_is_never_concatenated(tmp_path: Pat
     get(tmp_path, site.url())
     assert [asked for _, asked in site.asked] == [None, "bytes=131072-"]
     assert next((tmp_path / "cache/set").glob("*.zip")).read_bytes() == ARCHIVE
+    record_property("says", "continues: the part is thrown away, what comes is the whole file")
 
 
 @pytest.mark.parametrize("answer", ["bytes 0-9/10", "", "bytes 131073-9/10"])
-def test_fault_05_server_that_sends_another_range(tmp_path: Path, site: Site, answer: str) -> None:
+def test_fault_05_server_that_sends_another_range(
+    tmp_path: Path, site: Site, answer: str, capsys: pytest.CaptureFixture[str], record_property: Say
+) -> None:
     def reply(handler: Handler) -> None:
         if handler.headers.get("Range"):
             handler.send(ARCHIVE, 206, Content_Range=answer)
@@ -288,20 +350,24 @@ def test_fault_05_server_that_sends_another_range(tmp_path: Path, site: Site, an
     site.answer = reply
     get(tmp_path, site.url())
     assert next((tmp_path / "cache/set").glob("*.zip")).read_bytes() == ARCHIVE
+    record_property("says", capsys.readouterr().err.splitlines()[1])
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_fault_06_no_network_and_the_file_is_there(tmp_path: Path, site: Site, known: bool) -> None:
+def test_fault_06_no_network_and_the_file_is_there(tmp_path: Path, site: Site, known: bool, record_property: Say) -> None:
     fields = {"sha256": sha256(ARCHIVE)} if known else {}
     get(tmp_path, site.url(), **fields)
     shutil.rmtree(tmp_path / "raw")
     site.answer = lambda handler: handler.connection.close()
     assert (get(tmp_path, site.url(), **fields) / "images/a").read_bytes() == DATA
     assert len(site.asked) == 1  # not even tried
+    record_property("says", "continues: its sha256 is that of the download, nobody is asked")
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_fault_06_an_altered_file_is_not_taken_for_the_download(tmp_path: Path, site: Site, known: bool) -> None:
+def test_fault_06_an_altered_file_is_not_taken_for_the_download(
+    tmp_path: Path, site: Site, known: bool, record_property: Say
+) -> None:
     fields = {"sha256": sha256(ARCHIVE)} if known else {}
     get(tmp_path, site.url(), **fields)
     shutil.rmtree(tmp_path / "raw")
@@ -309,6 +375,7 @@ def test_fault_06_an_altered_file_is_not_taken_for_the_download(tmp_path: Path, 
     file.write_bytes(packed(images__a=b"altered"))
     assert (get(tmp_path, site.url(), **fields) / "images/a").read_bytes() == DATA
     assert len(site.asked) == 2
+    record_property("says", "continues: its sha256 is another, so it is downloaded again")
 
 
 def test_fault_06_no_network_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +391,7 @@ def test_fault_06_no_network_and_no_file(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_fault_07_redirect_to_plain_http_or_a_file(tmp_path: Path, site: Site, target: str, status: int) -> None:
     site.answer = lambda handler: handler.send(b"", status, Location=target)
-    fails(tmp_path, "redirect to .* refused: only https", site.url())
+    fails(tmp_path, r"/a\.zip: redirect to .* refused: only https", site.url())
     assert len(site.asked) == 1
     assert kept(tmp_path) == []
 
@@ -381,6 +448,114 @@ def test_fault_08_disk_full_while_unpacking(tmp_path: Path, site: Site, monkeypa
     fails(tmp_path, "unpacking .*a.zip: disk full, 300,001 bytes", site.url())
 
 
+# A real disk of 1 MiB that fills up: tests/disk_helpers.py.
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk") as place:
+        yield place
+
+
+@pytest.fixture
+def fetched(stage: Callable[..., Any]) -> Callable[..., Any]:
+    """The stage's command line: (address, folder that holds raw/set, folder that keeps downloads, more of `urls`) -> Finished."""
+
+    def go(url: str, raw: str = ".", cache: str = "cache", **fields: Any) -> Any:
+        download = {"adapter": "folders", "source": "url", "urls": [{"url": url} | fields]}
+        params = {"datasets": {"set": {"smoke": {"download": download}}}}
+        done = stage("download", "look", "--profile", "smoke", "--out", "look", params=params)
+        assert done.code == 0, done.err
+        return stage("download", "fetch", "--params", "datasets.set.smoke.download", "--look", "look/set.json", "--dataset", "set",
+                     "--seed", 0, "--cache", cache, "--out", f"{raw}/raw/set")  # fmt: skip
+
+    return go
+
+
+def without_length(handler: Handler, body: bytes) -> None:
+    """Answer as servers that make their files as they send them: nobody knows when it ends."""
+    handler.send_response(200)
+    handler.end_headers()
+    with contextlib.suppress(ConnectionError):  # nobody listens any more
+        handler.wfile.write(body)
+
+
+def used(disk: Path) -> tuple[int, list[str]]:
+    return shutil.disk_usage(disk).used, [name for name in names(disk) if not name.endswith(".lock")]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["size told", "size not told"])
+def test_fault_08_a_download_larger_than_the_disk(
+    tmp_path: Path, site: Site, disk: Path, fetched: Callable[..., Any], known: bool
+) -> None:
+    body = packed(big=os.urandom(2**21))
+    site.answer = lambda handler: handler.send(body) if known else without_length(handler, body)
+    before = used(disk)
+    done = fetched(site.url(), cache="disk/cache")
+    needs = f"needs {len(body):,} bytes, {disk}" if known else "disk full, how much is needed is not known beforehand at"
+    assert done.code == 1 and done.err.splitlines()[-1].startswith(f"error: downloading {site.url()}"), done.err
+    assert needs in done.err and "Make room there" in done.err
+    assert used(disk) == before
+    assert not (tmp_path / "raw/set").exists()
+
+
+def test_fault_08_a_disk_that_fills_up_amid_a_download(
+    tmp_path: Path, site: Site, disk: Path, fetched: Callable[..., Any]
+) -> None:
+    body = packed(half_a_disk=os.urandom(2**19))
+
+    def answer(handler: Handler) -> None:
+        handler.send(body[: 2**18], length=len(body))
+        while not list(disk.rglob("*.part")) or next(disk.rglob("*.part")).stat().st_size < 2**18:
+            time.sleep(0.01)
+        fill(disk)  # by somebody else
+        with contextlib.suppress(ConnectionError):
+            handler.wfile.write(body[2**18 :])
+
+    site.answer = answer
+    done = fetched(site.url(), cache="disk/cache")
+    assert done.code == 1
+    told = f"error: downloading {site.url()}: disk full, {len(body):,} bytes are needed at {disk}/cache/set. Make room there"
+    assert done.err.splitlines()[-1].startswith(told), done.err
+    assert used(disk)[1] == ["filler"]
+    (disk / "filler").unlink()
+    site.answer = lambda handler: handler.send(body)
+    assert fetched(site.url(), cache="disk/cache").code == 0
+    assert check_manifest(tmp_path / "raw/set") == []
+
+
+def test_fault_08_a_disk_that_fills_up_while_unpacking(site: Site, disk: Path, fetched: Callable[..., Any]) -> None:
+    assert fetched(site.url("old.zip"), raw="disk").code == 0
+    before = used(disk)
+    small = {f"n{n}": b"0123456789" for n in range(300)}  # 3,000 bytes that take a page of the disk each
+    site.answer = lambda handler: handler.send(packed(**small))
+    done = fetched(site.url("new.zip"), raw="disk")
+    assert done.code == 1
+    assert re.match(r"error: unpacking \w+-new\.zip: disk full, 3,000 bytes are needed at ", done.err.splitlines()[-1]), (
+        done.err
+    )
+    assert used(disk) == before
+    assert check_manifest(disk / "raw/set") == []
+
+
+@pytest.mark.parametrize("pages", [0, 1], ids=["its description", "its manifest"])
+def test_fault_08_no_room_for_the_last_file_of_a_folder(
+    site: Site, disk: Path, fetched: Callable[..., Any], pages: int
+) -> None:
+    assert fetched(site.url("old.zip"), raw="disk").code == 0
+    site.answer = lambda handler: handler.send(packed(a=bytes(range(256)) * 800))
+    fill(disk, leave_bytes=204_800 + pages * 4096)
+    before = used(disk)
+    done = fetched(site.url("new.zip"), raw="disk")
+    assert done.code == 1
+    assert re.match(r"error: disk full while writing disk/raw/set\. Make room and run the same", done.err.splitlines()[-1]), (
+        done.err
+    )
+    assert "Traceback" not in done.err
+    assert used(disk) == before
+    assert check_manifest(disk / "raw/set") == []
+
+
 def test_fault_09_a_hostile_archive_leaves_the_old_folder(tmp_path: Path, site: Site) -> None:
     out = get(tmp_path, site.url())
     site.answer = lambda handler: handler.send(packed(**{"..__evil": b"x"}))
@@ -390,7 +565,7 @@ def test_fault_09_a_hostile_archive_leaves_the_old_folder(tmp_path: Path, site: 
     assert names(tmp_path / "raw")[-1] == "set/source.json"
 
 
-def test_fault_16_killed_while_extracting(tmp_path: Path, site: Site) -> None:
+def test_fault_16_killed_while_extracting(tmp_path: Path, site: Site, record_property: Say) -> None:
     program = (
         "import os, signal, sys, zipfile; sys.path.insert(0, 'tests')\n"
         "from pathlib import Path\n"
@@ -408,6 +583,7 @@ def test_fault_16_killed_while_extracting(tmp_path: Path, site: Site) -> None:
     assert not (tmp_path / "raw/set").exists() and list((tmp_path / "raw").glob(".set.partial-*"))
     assert names(get(tmp_path, site.url())) == ["images/a", "images/b", "manifest.json", "source.json"]
     assert len(site.asked) == 1  # the archive itself was kept
+    record_property("says", "continues: unpacked anew from the archive that was kept; what the killed run left is removed")
     assert not list((tmp_path / "raw").glob(".*"))
 
 

@@ -576,6 +576,18 @@ def test_fault_54_55_inputs_that_are_not_as_their_stage_left_them_are_refused(
     assert not Path("metrics").exists() and not Path("answers").exists()
 
 
+def test_fault_54_predictions_that_somebody_has_signed_again_are_read_with_care(
+    stage: Callable[..., Any], predicted: Any
+) -> None:
+    words = predicted(right)
+    path = Path("predictions/predictions.parquet")
+    path.write_bytes(path.read_bytes()[:-50])
+    write_manifest(path.parent)
+    done = stage(*words)
+    assert done.code == 1 and f"error: {path}: no table that can be read: " in done.err and "dvc repro" in done.err
+    assert not Path("metrics").exists() and not Path("answers").exists()
+
+
 def test_scoring_needs_no_network(predicted: Any, tmp_path: Path) -> None:
     """Else changed training code would score anew, and the stage would take seconds to start."""
     words = predicted(right)

@@ -24,6 +24,7 @@ from stages.files import (
     sha256_bytes,
     write_json,
 )
+from tests.disk_helpers import small_disk
 
 
 def names_in(folder: Path) -> list[str]:
@@ -81,6 +82,26 @@ def test_fault_43_failing_half_way_leaves_no_new_folder(tmp_path: Path) -> None:
         (folder / "new.csv").write_text("new")
         raise RuntimeError
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["new_file", "new_folder"])
+def test_fault_43_47_a_disk_that_fills_up_half_way_leaves_the_old_output(tmp_path: Path, kind: str) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        target = disk / "out"
+        write = {"new_file": new_file, "new_folder": new_folder}[kind]
+
+        def output(size: int) -> None:
+            with write(target) as path:
+                (path if kind == "new_file" else path / "a").write_bytes(bytes(size))
+
+        output(100)
+        with pytest.raises(OSError, match="No space left on device"):
+            output(2_000_000)
+        assert names_in(disk) == ["out"], "what was half written is gone, and its room is free again"
+        assert (target if kind == "new_file" else target / "a").read_bytes() == bytes(100)
+        assert kind == "new_file" or check_manifest(target) == []
+        output(900_000)
+        assert (target if kind == "new_file" else target / "a").stat().st_size == 900_000
 
 
 @pytest.mark.parametrize("kind", ["new_file", "new_folder"])

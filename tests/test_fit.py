@@ -4,6 +4,8 @@ import hashlib
 import math
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from stages.files import DataError
 from stages.fit import BEST, LAST, Keeper, fit
 from stages.loading import Pictures, loader
 from tests import training_helpers as tiny
+from tests.disk_helpers import fill, small_disk
 
 STEPS = 2  # a training epoch of 16 pictures in batches of 8
 AUGMENTED = {"flip": True, "zoom": 1.3, "rotate_deg": 10.0, "light": 0.2}
@@ -257,6 +260,51 @@ def test_fault_57_out_of_memory_suggests_a_batch_size(tmp_path: Path) -> None:
     assert not (run.work / BEST).exists()
 
 
+def test_fault_57_of_memory_that_a_cpu_has_not_too(tmp_path: Path) -> None:
+    class Hungry(Net):
+        def forward(self, pictures: Tensor) -> Tensor:
+            return super().forward(pictures) + torch.empty(2**52, dtype=torch.uint8)[0]  # the allocator itself says no
+
+    run = Run(tmp_path)
+    with pytest.raises(DataError, match=r"out of memory at batch_size 8: try batch_size=4 \(.*4503599627370496 bytes"):
+        run(Hungry)
+    assert not (run.work / BEST).exists()
+
+
+# --- a full disk -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("full", [BEST, LAST])
+def test_fault_43_a_full_disk_stops_training_and_the_state_before_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """Where the weights of the best epoch, or then the whole state, can no longer be written."""
+    validation_losses(monkeypatch, [0.5, 0.4, 0.3, 0.2])
+    weights, curve, _ = Run(tmp_path, "unbroken")()
+    with small_disk(tmp_path / "disk") as disk:
+        run = Run(tmp_path, "disk/work")
+        original, filler = Keeper.on_train_epoch_end, disk / "filler"
+
+        def then_fill(self: Keeper, trainer: Any, module: Any) -> None:
+            if trainer.current_epoch == 2:
+                fill(disk, leave_bytes=0 if full == BEST else (run.work / BEST).stat().st_size + 4096)
+            original(self, trainer, module)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Keeper, "on_train_epoch_end", then_fill)
+            with pytest.raises(
+                DataError, match="disk full while writing .*work.* Make room and run the same command again: it goes on behind"
+            ):
+                run()
+        state = torch.load(run.work / LAST, weights_only=True)
+        assert state["epoch"] == 1
+        assert sorted(path.name for path in run.work.iterdir()) == [BEST, LAST], "what was half written is gone"
+        filler.unlink()
+        again, curve_again, _ = run()
+        assert sha256(again) == sha256(weights)
+        pd.testing.assert_frame_equal(curve_again, curve)
+
+
 # --- Ctrl-C ------------------------------------------------------------------------------------------------------------
 
 
@@ -395,6 +443,50 @@ def test_fault_49_killed_while_a_state_is_written_the_one_before_loads(
     again, curve_again, _ = run()
     assert sha256(again) == sha256(weights)
     pd.testing.assert_frame_equal(curve_again, curve)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests import test_fit as t
+name, folder, original, calls = sys.argv[2], Path(sys.argv[3]), Path.write_bytes, []
+
+def half(self, data):
+    if self.name == f"{name}.partial":
+        calls.append(self)
+        if len(calls) == 3:
+            original(self, bytes(data)[: len(data) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, data)
+
+Path.write_bytes = half
+t.Classifier.validation_step = lambda self, batch, _: self.log("val_loss", 1 / (1 + self.current_epoch), batch_size=len(batch[1]))
+print(t.sha256(t.Run(folder)()[0]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [BEST, LAST])
+def test_fault_49_kill_9_in_the_middle_of_a_write_the_one_before_loads(
+    tmp_path: Path, what: str, record_property: Callable[[str, object], None]
+) -> None:
+    """A process that is really killed with half of the third epoch's bytes written."""
+
+    def run(name: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", KILLED, str(Path(__file__).parent.parent), name, str(folder)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    whole = run("nothing", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    assert run(what, tmp_path / "broken").returncode == -signal.SIGKILL
+    work = tmp_path / "broken/work"
+    assert torch.load(work / LAST, weights_only=True)["epoch"] == 1
+    assert (work / f"{what}.partial").is_file()
+    again = run("nothing", tmp_path / "broken")
+    assert "going on from" in again.stdout
+    record_property("says", "going on from .../last.ckpt")
+    assert again.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1], "the same weights as without a kill"
 
 
 @pytest.mark.parametrize("what", [BEST, LAST])

@@ -452,7 +452,7 @@ def test_names_come_back_whatever_they_hold(tmp_path_factory: pytest.TempPathFac
 
 
 def test_a_spreadsheet_runs_nothing_that_a_file_s_name_says(tmp_path: Path) -> None:
-    bad = [picture(f"=cmd|'calc'!A0/{sign}1.jpg", label="empty", failure="=1+1") for sign in "=+-@\t\r"]
+    bad = [picture(f"=cmd|'calc'!A0/{sign}1.jpg", label="empty", failure="=1+1") for sign in "=+-@\t\r\n＝＋－＠"]
     rows = table(tmp_path, bad, DETECTOR)
     assert all(row[name].startswith("'") for row in rows for name in ("File", "RelativePath", "Failure"))
 

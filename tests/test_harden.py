@@ -249,7 +249,7 @@ def version(folder: str) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
     return samples, parts, samples.pictures[~samples.pictures["sample_id"].isin(base.pictures["sample_id"])]
 
 
-def test_only_train_grows_and_all_other_lines_are_the_very_same(world: World) -> None:
+def test_fault_37_only_train_grows_and_all_other_lines_are_the_very_same(world: World) -> None:
     world.write()
     assert world.harden().code == 0
     base = Path("splits/class/parts.csv").read_bytes()
@@ -471,7 +471,7 @@ def test_many_pictures_are_made_by_several_processes(world: World) -> None:
 
 
 @pytest.mark.parametrize("bytes_, message", [(b"other", "altered since it was cleaned"), (None, "cannot be read any more")])
-def test_a_source_picture_that_changed_is_refused(world: World, bytes_: bytes | None, message: str) -> None:
+def test_fault_39_a_source_picture_that_changed_is_refused(world: World, bytes_: bytes | None, message: str) -> None:
     world.write()
     path = Path("pictures", world.rows[0]["path"])
     path.write_bytes(bytes_) if bytes_ else path.unlink()
@@ -504,7 +504,7 @@ def test_settings_that_make_no_sense_are_refused(world: World, settings: dict[st
     assert done.code == 1 and message in done.err
 
 
-def test_an_altered_input_is_refused(world: World) -> None:
+def test_fault_39_an_altered_input_is_refused(world: World) -> None:
     world.write()
     Path("judge/manifest.json").write_text(json.dumps({}))
     assert "judge is not as its stage left it" in world.harden().err

@@ -290,7 +290,7 @@ def test_it_cannot_see_what_it_is_not_shown(tmp_path: Path, inputs: str, blind_t
     assert len(set(one)) > 2, "it answers not the same for every picture"
 
 
-def test_a_killed_training_ends_where_an_unbroken_one_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_50_a_killed_training_ends_where_an_unbroken_one_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(Exception):
         pass
 
@@ -322,7 +322,7 @@ def test_fault_51_same_seed_same_file_another_seed_another(tmp_path: Path) -> No
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_a_loss_that_is_not_finite_names_the_pictures(tmp_path: Path) -> None:
+def test_fault_48_a_loss_that_is_not_finite_names_the_pictures(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"the training loss is (nan|inf) at epoch \d, .*pictures \['t\d+'.*lower learning_rate"
     ):

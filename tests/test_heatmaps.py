@@ -23,6 +23,7 @@ from stages.predictions import BOX, JOINTS
 from stages.samples import SAMPLES
 from stages.stamps import heatmap
 from stages.views import View
+from tests.disk_helpers import fill, small_disk
 
 H, W = 12, 16  # of the tensors; pictures are 32 x 36 px
 SETTINGS = {"height_px": H, "width_px": W, "sigma_px": 1.5, "score_floor": 0.3, "joint_floor": 0.2}
@@ -75,7 +76,7 @@ def found_by(colours: torch.Tensor, floor: float) -> list[np.ndarray]:
 def finder(monkeypatch: pytest.MonkeyPatch) -> Finder:
     module = Finder()
     network = Network({}, JOINTS, ("person",), module, found_by, lambda _w, _h: View(32, 36))
-    monkeypatch.setattr("stages.heatmaps.family", lambda name: {"stub": SimpleNamespace(load=lambda _: network)}[name])
+    monkeypatch.setattr("stages.networks.family", lambda name: {"stub": SimpleNamespace(load=lambda _: network)}[name])
     return module
 
 
@@ -271,17 +272,19 @@ def test_other_settings_make_all_anew(heatmaps: Callable[..., Any], finder: Find
 
 
 def test_fault_47_too_little_room_is_told_before_anything_is_made(
-    heatmaps: Callable[..., Any], finder: Finder, data: Path, monkeypatch: pytest.MonkeyPatch
+    heatmaps: Callable[..., Any], finder: Finder, data: Path
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6 - 100, 100))  # type: ignore[attr-defined]
-    done = heatmaps()
-    assert done.code == 1 and f"needs {69 * H * W * 5:,} bytes" in done.err and "100 free" in done.err
-    assert not finder.seen and not (data / "out").exists()
+    with small_disk(data / "disk", size_kib=64) as disk:
+        fill(disk, leave_bytes=40_000)
+        done = heatmaps(work="disk/work")
+        assert done.code == 1 and f"needs {69 * H * W * 5:,} bytes" in done.err and "Make room there" in done.err
+        assert not finder.seen and not (data / "out").exists()
+    assert heatmaps().code == 0
 
 
 def test_a_model_without_joints_is_refused(heatmaps: Callable[..., Any], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network({}, BOX, ("person",), Finder(), found_by, lambda _w, _h: View(32, 36))
-    monkeypatch.setattr("stages.heatmaps.family", lambda _: SimpleNamespace(load=lambda _: network))
+    monkeypatch.setattr("stages.networks.family", lambda _: SimpleNamespace(load=lambda _: network))
     done = heatmaps()
     assert done.code == 1 and "pose finds no joints (its task is `box`): --pose takes a pose model" in done.err
 

@@ -229,7 +229,7 @@ def test_fault_59_a_missing_or_strange_prediction_is_refused(model: tuple[Path, 
         check_predictions(pd.concat([predictions, predictions]), job.val["sample_id"])
 
 
-def test_a_picture_altered_since_clean_stops_training_and_prediction(tmp_path: Path) -> None:
+def test_fault_39_a_picture_altered_since_clean_stops_training_and_prediction(tmp_path: Path) -> None:
     folder, job, _ = trained(tmp_path)
     (job.root / "v03.png").write_bytes((job.root / "v01.png").read_bytes())  # a good picture, but another
     with pytest.raises(DataError, match=r"v03\.png: altered since it was cleaned"):

@@ -329,7 +329,7 @@ def test_pictures_are_recognised_after_a_tool_had_them(
     assert read_json(Path("clean/counts.json"))["hand_labels"]["pictures"] == 5
 
 
-def test_what_cannot_be_used_is_rejected_with_its_reason(source: Path, cleaned: Stage, exported: Stage) -> None:
+def test_fault_24_28_29_what_cannot_be_used_is_rejected_with_its_reason(source: Path, cleaned: Stage, exported: Stage) -> None:
     before, _ = cleaned(source)
     document = exported(before)
     document["images"] = [
@@ -393,7 +393,8 @@ def test_a_class_spelled_another_way_is_refused(source: Path, cleaned: Stage, ex
 def test_another_kind_of_json_is_refused(source: Path, cleaned: Stage, stage: Stage) -> None:
     message = failing(stage, source, {"_via_img_metadata": {}}, cleaned)
     assert message == (
-        "error: raw/hand_labels.json: not a COCO Camera Traps list: it lacks images, annotations or categories\n"
+        "error: raw/hand_labels.json: not a COCO Camera Traps list: it lacks images, annotations or categories. "
+        "Name the right one in `clean.annotations` (for hand labels in `download.labels`)\n"
     )
 
 

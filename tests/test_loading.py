@@ -77,6 +77,15 @@ def test_fault_52_augmentations_differ_between_pictures_epochs_and_seeds(tmp_pat
     assert len(drawn) == 2 * 3 * 8
 
 
+@pytest.mark.parametrize("workers", [0, 2, 4])
+def test_fault_52_augmentations_differ_between_workers(tmp_path: Path, workers: int) -> None:
+    """Processes that begin with the same random state would show one picture in the same way, once each."""
+    one_picture_eight_times = table(tmp_path, {f"p{i}": ("a", noise(32, 0)) for i in range(8)}), tmp_path
+    found = batches(pictures_of(one_picture_eight_times, workers=workers, **EVERYTHING), batch_size=2, epochs=2)
+    shown = {picture.numpy().tobytes() for pictures, _, _ in found for picture in pictures}
+    assert len(shown) == 2 * 8
+
+
 def test_the_order_depends_on_seed_and_epoch_and_holds_every_picture_once(nine: tuple[pd.DataFrame, Path]) -> None:
     data = pictures_of(nine)
     orders = []
@@ -362,7 +371,7 @@ def test_a_picture_that_comes_again_is_augmented_anew(nine: tuple[pd.DataFrame, 
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_picture_altered_since_clean_is_refused(nine: tuple[pd.DataFrame, Path], workers: int) -> None:
+def test_fault_39_a_picture_altered_since_clean_is_refused(nine: tuple[pd.DataFrame, Path], workers: int) -> None:
     path = nine[1] / "p4.png"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

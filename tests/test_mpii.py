@@ -380,7 +380,7 @@ def test_fault_30_json_that_is_none_or_no_list(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a list of people as HRNet has them"):
         read(tmp_path, "l.json")
     write_json(tmp_path / "l.json", [listed("a.jpg", {0: (1, 2)}), 3])
-    with pytest.raises(DataError, match=r"\[1\] should be an object, found int"):
+    with pytest.raises(DataError, match=r"\[1\] should be an object, found int\. Read the authors' \.mat instead"):
         read(tmp_path)
 
 

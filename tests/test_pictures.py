@@ -2,10 +2,8 @@
 
 import hashlib
 import io
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages.pictures import RGB, UnreadablePicture, decode, inspect, resize
+from tests.picture_helpers import png
 
 AWKWARD = Path(__file__).parent.parent / "../shared/real/awkward_images"
 Make = Callable[..., bytes]
@@ -40,15 +39,6 @@ def reason_of(data: bytes, **options: int) -> str:
         inspect(data)
     assert again.value.reason == caught.value.reason
     return caught.value.reason
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 # Refused -------------------------------------------------------------------------------------------------------------
@@ -79,7 +69,9 @@ def test_fault_19_what_is_no_picture(data: bytes) -> None:
     assert data[:1] == b"\xff" or data[:1] == b"G" or reason_of(data) == "not_an_image"
 
 
-def test_fault_21_256_megapixels_are_refused_before_allocation(tmp_path: Path) -> None:
+def test_fault_21_256_megapixels_are_refused_before_allocation(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     big = tmp_path / "png_black_w16000_h16000.png"
     big.write_bytes(png(16_000, 16_000, 1, 0, bytes(16_000 * 2_001)))  # a valid file of some 140 KB
     assert big.stat().st_size < 200_000
@@ -98,6 +90,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert out[:2] == ["too_large|16000 x 16000 px, more than 128000000 in all"] * 2
+    record_property("says", out[0].replace("|", ": "))
     assert int(out[2]) < 20_000  # KB; the picture would be 750,000
 
 

@@ -20,7 +20,7 @@ from stages.networks.heatmap.stored import Stored
 from stages.samples import EMPTY, SEEN, TEST, TEST5, TRAIN, UNSEEN, VAL, read_samples
 from stages.shards import INDEX
 from stages.stored_clips import StoredClips
-from tests.pipeline_helpers import call, params_of, ran
+from tests.pipeline_helpers import call, params_of, ran, restore
 
 KEY = "camera_trap-alexnet-location"
 YOLO = "camera_trap-yolov5n-location"
@@ -52,11 +52,6 @@ def promised(entry: dict[str, Any]) -> dict[str, list[str]]:
         for part, names in HEADLINES.items()
         if part != TEST or entry["lists"].endswith("/location")
     }
-
-
-def restore(folder: Path) -> None:
-    call(folder, "git", "checkout", "-q", "--", ".")
-    call(folder, "dvc", "checkout", "-q")
 
 
 def test_every_model_has_its_metrics_in_the_promised_shape(clone: Path) -> None:
@@ -247,7 +242,7 @@ def test_nothing_to_do_runs_nothing(clone: Path) -> None:
     assert ran(call(clone, "dvc", "repro")) == []
 
 
-def test_verify_finds_all_well_and_then_the_altered_file(clone: Path) -> None:
+def test_fault_39_verify_finds_all_well_and_then_the_altered_file(clone: Path) -> None:
     assert " 0 differences" in call(clone, sys.executable, "-m", "stages.verify")
     path = clone / f"models/{KEY}/weights.safetensors"
     data = path.read_bytes()
@@ -289,7 +284,7 @@ def test_a_comment_in_scoring_code_retrains_nothing(clone: Path) -> None:
     assert ran(call(clone, "dvc", "repro", f"evaluate@{KEY}")) == []
 
 
-def test_equal_seeds_give_equal_metrics(clone: Path) -> None:
+def test_fault_51_equal_seeds_give_equal_metrics(clone: Path) -> None:
     before = metrics(clone)
     printed = call(clone, "dvc", "repro", "-f", "-s", f"train@{KEY}", f"evaluate@{KEY}")
     assert ran(printed) == [f"train@{KEY}", f"evaluate@{KEY}"]
@@ -298,7 +293,7 @@ def test_equal_seeds_give_equal_metrics(clone: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are POSIX")
 @pytest.mark.parametrize(("key", "state", "epochs"), [(KEY, "last.ckpt", 10), (YOLO, "last.pt", 8)], ids=["image", "yolo"])
-def test_a_run_killed_in_training_ends_as_an_unbroken_one(clone: Path, key: str, state: str, epochs: int) -> None:
+def test_fault_41_50_a_run_killed_in_training_ends_as_an_unbroken_one(clone: Path, key: str, state: str, epochs: int) -> None:
     call(clone, "dvc", "exp", "run", "-S", f"models.{key}.smoke.epochs={epochs}", f"evaluate@{key}")
     unbroken = metrics(clone, key)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -1,5 +1,6 @@
 """The faults that the renderer plants, at known counts, and what `clean` makes of each: neither may miss one or invent one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -33,7 +34,9 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFram
     return root, pictures, boxes, counts
 
 
-def test_every_planted_fault_is_found_and_no_other(cleaned: tuple[Path, pd.DataFrame, pd.DataFrame, dict]) -> None:
+def test_fault_17_18_19_24_25_28_29_every_planted_fault_is_found_and_no_other(
+    cleaned: tuple[Path, pd.DataFrame, pd.DataFrame, dict], record_property: Callable[[str, object], None]
+) -> None:
     _, pictures, _, counts = cleaned
     because = counts["rejected_because"]
     expected = {reason: REJECTED[fault] for fault, reason in REASONS.items()}
@@ -50,10 +53,13 @@ def test_every_planted_fault_is_found_and_no_other(cleaned: tuple[Path, pd.DataF
     }
     assert counts["unlisted_files"] == REJECTED["file_not_listed"]
     first_rows = REJECTED["duplicate_id"]  # the first picture of a duplicate id is good and kept
+    record_property("says", f"counts.json: {because['picture']}; {because['annotation']}")
     assert len(pictures) == IMAGES + sum(KEPT.values()) + sum(BAD_BOXES.values()) + first_rows
 
 
-def test_what_has_to_be_kept_is_kept_the_right_way_up(cleaned: tuple[Path, pd.DataFrame, pd.DataFrame, dict]) -> None:
+def test_fault_22_25_what_has_to_be_kept_is_kept_the_right_way_up(
+    cleaned: tuple[Path, pd.DataFrame, pd.DataFrame, dict],
+) -> None:
     root, pictures, boxes, _ = cleaned
     planted = read_json(root / "planted_faults.json")
     rows = pictures.set_index("sample_id")

@@ -147,11 +147,31 @@ def test_fault_37_a_copy_of_what_is_scored_is_not_trained_on(source: Samples, tm
     with pytest.raises(DataError) as caught:
         read_version(folder, source)
     assert str(caught.value) == (
-        f"{folder}: the added picture {original}+copy1 has the same bytes as {original}, which is in {part}: "
+        f"{folder}: the added picture {original}+copy1 is made of {original}, which is in {part}: "
         "what is scored would be trained on. Take it out"
     )
+    renamed = copies.assign(sample_id=["a+copy1", "new"])
+    folder = version(tmp_path / "renamed", PARTS | {"a+copy1": TRAIN, "new": TRAIN}, renamed)
+    with pytest.raises(DataError, match=f"the added picture new has the same bytes as {original}, which is in {part}: what is"):
+        read_version(folder, source)
+    folder = tmp_path / "added"
     _, parts = read_version(version(folder, listed | {original: "unused"}), source)
     assert len(parts) == 6
+
+
+@pytest.mark.parametrize(("original", "part"), [("c", VAL), ("d", UNSEEN)])
+def test_fault_37_a_picture_made_of_a_scored_one_is_not_trained_on(
+    source: Samples, tmp_path: Path, original: str, part: str
+) -> None:
+    """Masked or pasted it has bytes of its own: by its id it is known."""
+    folder = tmp_path / "isolated"
+    made = {"a+mask": ("deer", tiny.noise(12, 7)), f"{original}+mask": ("deer", tiny.noise(12, 8))}
+    added = tiny.table(folder / "pictures", made)
+    version(folder, PARTS | dict.fromkeys(made, TRAIN), added.assign(path="pictures/" + added["path"]))
+    with pytest.raises(
+        DataError, match=rf"the added picture {original}\+mask is made of {original}, which is in {part}: what is"
+    ):
+        read_version(folder, source)
 
 
 def test_added_tables_that_break_the_rules_are_refused(source: Samples, tmp_path: Path) -> None:
@@ -259,7 +279,7 @@ def test_people_of_a_picture_that_is_not_there_are_refused(source: Samples, tmp_
     folder = written(tmp_path / "clean", with_people(source, ("a", 0), ("gone", 0)))
     with pytest.raises(DataError) as caught:
         read_samples(folder)
-    assert str(caught.value) == "people of pictures that are not in the samples table: ['gone']"
+    assert str(caught.value) == f"{folder}: people of pictures that are not in the samples table: ['gone']"
 
 
 Change = Callable[[pd.DataFrame, pd.DataFrame], tuple[pd.DataFrame, pd.DataFrame]]

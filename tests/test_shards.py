@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from stages.files import MANIFEST, DataError, check_manifest
 from stages.shards import Tensors, Unfinished
+from tests.disk_helpers import fill, small_disk
 
 COUNT = 3  # shards of two samples, the last of one
 MADE = ["00000.safetensors", "00001.safetensors", "00002.safetensors"]
@@ -140,6 +141,41 @@ def test_fault_47_a_full_disk_is_told_and_no_final_name_appears(tmp_path: Path) 
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["00000.json", MADE[0], "work"]
     assert make(tmp_path / "work", tmp_path / "out").problems == []
+
+
+@pytest.mark.parametrize("full", ["work", "out", "both"])
+def test_fault_47_a_small_disk_fills_up_while_shards_are_written(tmp_path: Path, full: str) -> None:
+    """A megabyte of disk, of which the first shard leaves too little for the second; or the folder that all of them go to."""
+    with small_disk(tmp_path / "disk") as disk:
+        places = {"work": tmp_path / "work", "out": tmp_path / "made/out"} | (
+            {"work": disk / "work", "out": disk / "made/out"}
+            if full == "both"
+            else {full: disk / ("made/out" if full == "out" else full)}
+        )
+        work, out = places["work"], places["out"]
+        big = {"rgb": np.random.default_rng(0).integers(0, 256, (2, 500, 400, 1)).astype(np.uint8)}
+        unfinished = Unfinished(work, out, COUNT)
+        unfinished.add(0, big, rows(0))
+        filler = fill(disk, leave_bytes=200_000)
+        with pytest.raises(
+            DataError, match=r"not written \([\d,]+ bytes\): No space left on device\. Make room and run"
+        ) as raised:
+            for number in (1, 2):
+                unfinished.add(number, big, rows(0))
+            unfinished.finish({})
+        assert str(out if full == "out" else work / MADE[1]) in str(raised.value)
+        assert not out.exists(), "no final name"
+        assert not list(out.parent.glob(".*")), "and nothing half written"
+        assert sorted(path.name for path in work.iterdir() if path.suffix == ".safetensors") == (
+            MADE if full == "out" else MADE[:1]
+        )
+        filler.unlink()
+        again = Unfinished(work, out, 2)
+        assert (again.missing(), again.problems) == ([] if full == "out" else [1], [])
+        if again.missing():
+            again.add(1, {"rgb": big["rgb"][:1]}, rows(0)[:1])
+        again.finish({})
+        assert check_manifest(out) == []
 
 
 def test_the_record_that_resumes_is_plain(out: Path) -> None:

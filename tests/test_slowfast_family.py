@@ -371,7 +371,7 @@ def test_it_learns_what_motion_alone_tells_and_the_still_one_cannot(tmp_path: Pa
     assert right[False] >= 20 and right[True] <= 18
 
 
-def test_a_killed_training_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_50_a_killed_training_ends_as_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = settings(epochs=3)
     the_job = job(tmp_path)
     (tmp_path / "whole").mkdir()
@@ -457,7 +457,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
         slowfast.train(settings(), replace(the_job, tables=tmp_path / "nothing"))
 
 
-def test_an_altered_folder_is_not_loaded(model: tuple[Path, Job, Any], tmp_path: Path) -> None:
+def test_fault_55_an_altered_folder_is_not_loaded(model: tuple[Path, Job, Any], tmp_path: Path) -> None:
     copy = tmp_path / "m"
     shutil.copytree(model[0], copy)
     data = bytearray((copy / "weights.safetensors").read_bytes())
@@ -616,7 +616,7 @@ def test_folders_that_cannot_be_started_from(tmp_path: Path) -> None:
         start(small(), "pretrained", needs=tmp_path)
 
 
-def test_a_network_of_other_size_is_refused(tmp_path: Path) -> None:
+def test_fault_56_a_network_of_other_size_is_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file(small(stem_width=16).state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(DataError, match=r"not of this architecture: `blocks\.0.*` should be \(8, .*found \(16, "):
         start(small(), f"file:{tmp_path / 'w.safetensors'}")
@@ -684,11 +684,14 @@ class Hostile:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_hostile_checkpoint_is_refused_without_effect(hub: Path, tmp_path: Path) -> None:
+def test_fault_53_a_hostile_checkpoint_is_refused_without_effect(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trace = tmp_path / "attacked"
     torch.save({"model_state": small().state_dict(), "x": Hostile(trace)}, hub / "SLOWFAST_8x8_R50.pyth")
     with pytest.raises(DataError, match=r"SLOWFAST_8x8_R50\.pyth: refused: damaged, or more than plain tensors"):
         start(small(), "kinetics")
     assert not trace.exists()
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
     torch.load(hub / "SLOWFAST_8x8_R50.pyth", weights_only=False)
     assert trace.exists(), "the attack itself works"

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from stages.files import DataError, check_manifest, read_json, write_json
+from stages.files import MANIFEST, DataError, check_manifest, read_json, write_json, write_manifest
 from stages.samples import BOXES, PARTS_CSV, SAMPLES
 from stages.settings import section
 from stages.split import Shares, SplitSettings, Unseen, allocate, check, cut, hold_out, joined, leaks, near_pairs, report
+from tests.disk_helpers import fill, small_disk
 
 SHARES = {"location": {"train": 0.46, "val": 0.44, "test": 0.10}, "class": {"train": 0.65, "val": 0.25}}
 BOTH = {"unseen": {"locations": 0.3, "max_per_class": 100}, "seen": 0.1} | SHARES
@@ -312,7 +313,7 @@ def test_group_by_sample_is_the_literal_way() -> None:
     parts = cut(pictures, wanted, 0)["class"].reindex(pictures.index)
     assert pictures.assign(part=parts).groupby("seq_id")["part"].nunique().max() > 1
     (warning,) = check("class", report(pictures, parts, 0), wanted)
-    assert "sequences are in train and in another part" in warning
+    assert "sequences are in two parts" in warning
 
 
 def no_location(pictures: pd.DataFrame, which: pd.Series) -> pd.DataFrame:
@@ -643,11 +644,15 @@ def test_a_clean_split_has_no_warning() -> None:
 
 
 def test_fault_33_a_sequence_on_both_sides_fails() -> None:
-    with pytest.raises(DataError, match=r"split `class`: 1 sequences are in train and in another part, \['s1'\] for"):
+    pair = r"1 sequences are in two parts, p0001 \(train\) and p0002 \(val\) for example"
+    with pytest.raises(DataError, match=rf"split `class`: {pair}\. Give the pictures of a sequence one location, or set split"):
         checked(phash=HASHES, seq_id=["s0", "s1", "s1", "s3"])
-    assert checked("official", phash=HASHES, seq_id=["s0", "s1", "s1", "s3"]) == [
-        "split `official`: 1 sequences are in train and in another part"
-    ]
+    with pytest.raises(
+        DataError, match=r"p0002 \(val\) and p0003 \(unseen\) for example|p0003 \(unseen\) and p0002 \(val\) for example"
+    ):
+        checked(phash=HASHES, seq_id=["s0", "s1", "s2", "s2"])  # what is chosen on val would be known in the test
+    (warning,) = checked("official", phash=HASHES, seq_id=["s0", "s1", "s1", "s3"])
+    assert warning == f"split `official`: {pair}".replace("\\", "")
 
 
 def test_fault_33_a_location_on_both_sides_fails() -> None:
@@ -664,8 +669,12 @@ def test_fault_33_a_location_on_both_sides_fails() -> None:
 def test_fault_34_the_same_bytes_on_both_sides_fail() -> None:
     same = ["a" * 64, "b" * 64, "c" * 64, "b" * 64]
     for version in ("class", "official"):
-        with pytest.raises(DataError, match=rf"the same bytes are in train and in another part: \['{'b' * 64}'\]"):
+        with pytest.raises(
+            DataError, match=r"the same bytes are in two parts: p0001 \(train\) and p0003 \(unseen\)\. Take one"
+        ):
             checked(version, phash=HASHES, sha256=same)
+        with pytest.raises(DataError, match=r"the same bytes are in two parts: p0003 \(unseen\) and p0002 \(val\)\. Take one"):
+            checked(version, phash=HASHES, sha256=["a" * 64, "b" * 64, "c" * 64, "c" * 64])
 
 
 @pytest.mark.parametrize("apart", [0, 1, 3])
@@ -800,6 +809,7 @@ def clean_folder(tmp_path: Path) -> Callable[[pd.DataFrame], Path]:
                               for name in BOXES.columns})  # fmt: skip
         boxes.to_parquet(folder / "boxes.parquet", index=False)
         write_json(folder / "source.json", {"root": "raw", "data": "your data"})
+        write_manifest(folder)
         return folder
 
     return write
@@ -834,9 +844,44 @@ def test_the_stage_writes_a_list_for_each_version(
     clean_folder(pictures)
     failed = stage(*words)
     assert failed.code == 1
-    assert "the same bytes are in train and in another part" in failed.err
+    assert "the same bytes are in two parts: " in failed.err
     assert (out / "manifest.json").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clean", "params.yaml", "splits"]
+
+
+def test_fault_43_a_full_disk_is_one_message_and_the_old_lists_stay(
+    stage: Callable[..., Any], clean_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = clean_folder(many(3, 10, 400))
+    with small_disk(tmp_path / "disk") as disk:
+        words = ("split", "--params", "split", "--clean", folder, "--seed", 3, "--out", disk / "splits")
+        assert stage(*words, params={"split": BOTH}).code == 0
+        before = (disk / "splits/manifest.json").read_bytes()
+        filler = fill(disk, leave_bytes=10_000)
+        failed = stage(*words)
+        assert failed.code == 1 and failed.err.startswith("error: disk full while writing ")
+        assert "Make room" in failed.err and "Traceback" not in failed.err
+        assert (disk / "splits/manifest.json").read_bytes() == before and check_manifest(disk / "splits") == []
+        assert sorted(path.name for path in disk.iterdir()) == ["filler", "splits"]
+        filler.unlink()
+        assert stage(*words).code == 0
+
+
+@pytest.mark.parametrize("fault", ["altered", "unfinished"])
+def test_fault_39_43_tables_that_are_not_as_clean_left_them_are_refused(
+    stage: Callable[..., Any], clean_folder: Callable[..., Path], tmp_path: Path, fault: str
+) -> None:
+    folder = clean_folder(many(3, 10, 40))
+    words = ("split", "--params", "split", "--clean", folder, "--seed", 3, "--out", tmp_path / "splits")
+    if fault == "altered":
+        path = folder / "samples.parquet"
+        path.write_bytes(path.read_bytes() + b"x")
+    else:
+        (folder / MANIFEST).unlink()  # a stage writes it last
+    done = stage(*words, params={"split": BOTH})
+    assert done.code == 1
+    assert ("samples.parquet: " if fault == "altered" else f"no {MANIFEST}") in done.err and "dvc repro" in done.err
+    assert not (tmp_path / "splits").exists()
 
 
 def test_the_stage_names_a_bad_samples_table(
@@ -847,7 +892,7 @@ def test_the_stage_names_a_bad_samples_table(
     words = ("split", "--params", "split", "--clean", clean_folder(pictures), "--seed", 3, "--out", tmp_path / "splits")
     done = stage(*words, params={"split": BOTH})
     assert done.code == 1
-    assert done.err.startswith("error: the samples table breaks its own rules:")
+    assert done.err.startswith(f"error: {words[4]}: the samples table breaks its own rules:")
     assert "p0005" in done.err
     assert not (tmp_path / "splits").exists()
 

@@ -1,6 +1,7 @@
 """Joints to heatmaps and back, and whom a heatmap is of."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,10 @@ def test_fault_26_a_joint_outside_stamps_what_lies_inside() -> None:
 
 
 @pytest.mark.parametrize("bad", [[math.nan, 1, 1], [1, math.inf, 1], [1, 1, math.nan], [1, 1, -0.1], [1, 1, 1.1]])
-def test_fault_26_what_is_no_joint_is_refused(bad: list[float]) -> None:
-    with pytest.raises(ValueError, match="finite x, y and a confidence from 0 to 1"):
+def test_fault_26_what_is_no_joint_is_refused(bad: list[float], record_property: Callable[[str, object], None]) -> None:
+    with pytest.raises(ValueError, match="finite x, y and a confidence from 0 to 1") as caught:
         heatmap([[1, 1, 1], bad], 6, 8, 2)
+    record_property("says", str(caught.value))
 
 
 @given(st.data(), st.sampled_from([(8.0, 480, 640), (2.0, 120, 160), (1.0, 40, 56)]))

@@ -317,7 +317,7 @@ def test_a_killed_run_goes_on_behind_the_last_picture(world: World, monkeypatch:
     assert manifest("synthetic") == manifest("undisturbed")
 
 
-def test_a_full_disk_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_47_a_full_disk_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> bytes:
         raise OSError(28, "No space left on device")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from stages import train
@@ -137,7 +138,9 @@ def all_bytes(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_failing_training_leaves_the_earlier_model_and_no_partial_one(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_39_43_an_altered_picture_stops_training_and_the_earlier_model_stays(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train_here(monkeypatch)
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and "clean" not in path.parts}
     (project / "pictures/p05.png").write_bytes((project / "pictures/p06.png").read_bytes())
@@ -162,6 +165,28 @@ def test_fault_48_a_nan_loss_is_one_message_and_exit_code_1(
     assert "Traceback" not in said
     assert not (project / "models/m").exists()
     assert not (project / "m.cost.json").exists()
+
+
+def test_fault_57_out_of_memory_is_one_message_and_leaves_no_half_results(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the second epoch, so that there is a state and a best epoch."""
+    original, huge = Classifier.training_step, 2**52
+
+    def hungry(self: Any, batch: Any, number: int) -> Any:
+        if self.current_epoch == 1:
+            torch.empty(huge, dtype=torch.uint8)  # no machine has four petabytes: the allocator itself says no
+        return original(self, batch, number)
+
+    monkeypatch.setattr(Classifier, "training_step", hungry)
+    monkeypatch.setattr(sys, "argv", ["stages.train", *arguments()])
+    with pytest.raises(SystemExit) as raised:
+        run(train.main)
+    assert raised.value.code == 1
+    said = capsys.readouterr().err
+    assert "error: out of memory at batch_size 8: try batch_size=4" in said and "Traceback" not in said
+    assert list((project / "models").iterdir()) == []
+    assert not (project / "predictions").exists() and not list(project.glob("m.*"))
 
 
 def test_an_interrupted_training_ends_with_130_and_keeps_its_state(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,7 +398,7 @@ def start_from(project: Path, weights: bytes = b"weights") -> None:
 
 
 @pytest.mark.parametrize("path", ["clean/samples.parquet", "splits/location/parts.csv", "start/model.json"])
-def test_inputs_that_are_not_as_their_stage_left_them_are_refused(
+def test_fault_39_54_55_inputs_that_are_not_as_their_stage_left_them_are_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     start_from(project)

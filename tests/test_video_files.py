@@ -197,6 +197,35 @@ def test_a_folder_of_frames_has_the_sum_of_its_bytes_and_a_hash_of_all(tmp_path:
     assert unknown == {"frames": (found.bytes, None)}
 
 
+def without_frames(path: Path) -> Path:
+    """A whole file whose track of pictures holds none: a recording that was stopped as it began."""
+    avi = path.suffix == ".avi"
+    with av.open(path, "w") as container:
+        stream: Any = container.add_stream("mjpeg" if avi else "mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuvj420p" if avi else "yuv420p"
+        container.start_encoding()
+    return path
+
+
+def with_sound(path: Path, seconds: float, times_s: list[float]) -> Path:
+    """The clip of `write_video`, and so many seconds of silence beside it."""
+    silent = write_video(path.with_name(f"silent-{path.name}"), times_s)
+    with av.open(silent) as source, av.open(path, "w") as container:
+        pictures = source.streams.video[0]
+        copied = container.add_stream_from_template(pictures)
+        stream: Any = container.add_stream("aac", rate=8000, layout="mono")
+        for packet in source.demux(pictures):
+            if packet.size:
+                packet.stream = copied
+                container.mux(packet)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, int(8000 * seconds)), np.float32), format="fltp", layout="mono")
+        sound.rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    silent.unlink()
+    return path
+
+
 # Through clean ------------------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +266,54 @@ def test_a_folder_for_each_class_through_clean(
     assert counts["videos"] == {
         "kept": 5, "frames": 26, "seconds": round(lasts, 3), "variable_rate": 1, "other_rate_than_30": 3, "rotated": 1
     }  # fmt: skip
+
+
+def test_fault_58_clips_without_frames_or_too_short_are_rejected_and_counted_the_rest_is_kept(
+    tmp_path: Path, cleaned: Callable[..., Finished], record_property: Callable[[str, object], None]
+) -> None:
+    root = tmp_path / "clips/walking"
+    root.mkdir(parents=True)
+    without_frames(root / "none.avi")
+    without_frames(root / "none.mp4")  # libav's MP4 leaves an empty track out
+    write_video(root / "one.mp4", [0])
+    audio(root / "sound_alone.mp4")
+    write_video(root / "silent.mp4", every(30, 8))
+    with_sound(root / "sound.mp4", 0.2, every(25, 8))
+    write_video(root / "varying.mp4", [0, 0.03, 0.06, 0.5, 0.53])
+    done = cleaned(tmp_path / "clips", "clip_folders", max_bad_share=0.6)
+    assert done.code == 0, done.err
+    samples = read_samples(Path("clean"))
+    kept = samples.videos.set_index("sample_id")
+    assert kept.index.tolist() == ["walking/silent.mp4", "walking/sound.mp4", "walking/varying.mp4"]
+    assert kept["frames"].tolist() == [8, 8, 5], "sound adds no frame, and none is missed without it"
+    assert kept["variable_rate"].tolist() == [False, False, True]
+    assert kept.loc["walking/sound.mp4", "seconds"] == pytest.approx(8 / 25)
+    rejects = pd.read_csv("clean/rejects.csv").query("kind == 'picture'")
+    assert dict(zip(rejects["name"], rejects["reason"], strict=True)) == {
+        "walking/none.avi": "no_frames",
+        "walking/none.mp4": "damaged",
+        "walking/one.mp4": "one_frame",
+        "walking/sound_alone.mp4": "no_video_stream",
+    }
+    counts = read_json(Path("clean/counts.json"))
+    assert counts["pictures"] == {"in": 7, "kept": 3, "rejected": 4, "merged": 0}
+    assert (counts["videos"]["variable_rate"], counts["videos"]["other_rate_than_30"]) == (1, 2)
+    about = "; ".join(f"{row.name}: {row.reason} ({row.detail})" for row in rejects.itertuples(index=False))
+    record_property("says", f"{about}. Kept and counted: variable_rate 1; without sound a clip is as any other")
+
+
+def test_fault_58_a_data_set_of_nothing_but_empty_clips_stops_and_keeps_the_old_output(
+    tmp_path: Path, cleaned: Callable[..., Finished]
+) -> None:
+    root = tmp_path / "clips/walking"
+    root.mkdir(parents=True)
+    write_video(root / "a.avi", every(30, 8))
+    assert cleaned(tmp_path / "clips", "clip_folders").code == 0
+    before = Path("clean/manifest.json").read_bytes()
+    without_frames(root / "a.avi")
+    done = cleaned(tmp_path / "clips", "clip_folders")
+    assert done.code == 1 and "no clip is left of 1 (1 no_frames)" in done.err
+    assert Path("clean/manifest.json").read_bytes() == before
 
 
 def test_clips_in_a_folder_below_their_class_are_of_one_film_whatever_the_class() -> None:

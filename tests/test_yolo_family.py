@@ -1,9 +1,11 @@
 """YOLOv5 through Ultralytics: it learns from a Job, alters nothing, reaches for nothing, and answers in the pictures' own px."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from stages.files import DataError, sha256_file, write_manifest
 from stages.inference import predict
@@ -25,6 +28,7 @@ from stages.predictions import check_predictions
 from stages.samples import BOX_COLUMNS, BOXES, EMPTY
 from stages.settings import section
 from tests import training_helpers as tiny
+from tests.disk_helpers import fill, small_disk
 
 ROOT = Path(__file__).parent.parent
 NV5 = tiny.WEIGHTS / "yolov5nu.pt"
@@ -117,7 +121,7 @@ def test_a_model_that_started_from_published_weights_is_saved_and_loaded(tmp_pat
 
 
 @pytest.mark.skipif(not NV5.is_file(), reason="no shared weights here")
-def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+def test_fault_56_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     network = build(describe(settings()), ["a", "b"])
     with pytest.raises(
         DataError, match=r"not of this architecture: only \d+ of \d+ tensors fit yolov5n at scale \(0.33, 0.1\)"
@@ -153,7 +157,6 @@ def test_a_start_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_training_leaves_all_that_prediction_needs(tmp_path: Path) -> None:
     given_job = job(tmp_path)
-    before = {path.name: sha256_file(path) for path in given_job.root.iterdir()}
     result = yolo.train(settings(), given_job)
     write_manifest(given_job.out)
     card = json.loads((given_job.out / "model.json").read_text())
@@ -168,7 +171,6 @@ def test_a_training_leaves_all_that_prediction_needs(tmp_path: Path) -> None:
     assert sum(t.numel() for t in safetensors.torch.load_file(given_job.out / "weights.safetensors").values()) > 1e5
     found = predict(yolo.load(given_job.out), given_job.val, given_job.root, 4)
     check_predictions(found, given_job.val["sample_id"])
-    assert {path.name: sha256_file(path) for path in given_job.root.iterdir()} == before  # fault 45
 
 
 @pytest.mark.slow
@@ -182,7 +184,7 @@ def test_it_learns_to_find_rectangles(tmp_path: Path) -> None:
     assert np.median(apart) < 4
 
 
-def test_equal_seeds_give_equal_weights_and_others_others(tmp_path: Path) -> None:
+def test_fault_51_equal_seeds_give_equal_weights_and_others_others(tmp_path: Path) -> None:
     sums = []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         given_job = job(tmp_path, seed=seed, out=tmp_path / name, work=tmp_path / f"work-{name}")
@@ -223,7 +225,7 @@ def test_a_training_killed_at_its_very_end_is_not_trained_on(tmp_path: Path, mon
     assert yolo.train(settings(), given_job).curve.equals(first.curve)
 
 
-def test_a_damaged_state_starts_from_the_first_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fault_49_a_damaged_state_starts_from_the_first_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given_job = job(tmp_path)
     trained(given_job, settings())
     for path in given_job.work.rglob(training.LAST):
@@ -295,7 +297,90 @@ def test_boxes_of_no_size_at_the_size_of_training_stop_nothing(tmp_path: Path) -
     assert json.loads((folder / "model.json").read_text())["trained_on"]["train"] == 9
 
 
-def test_a_picture_that_changed_since_clean_is_refused(tmp_path: Path) -> None:
+def as_jpeg_with_more_behind_it(given: Job, sample_id: str) -> Job:
+    """One picture of train becomes a JPEG that every decoder reads, with two zeros behind its end, as cameras write them."""
+    train = given.train.copy()
+    (row,) = train.index[train["sample_id"] == sample_id]
+    memory = io.BytesIO()
+    Image.open(given.root / train.at[row, "path"]).convert("RGB").save(memory, "JPEG", quality=95)
+    path = given.root / f"{sample_id}.jpg"
+    path.write_bytes(memory.getvalue() + b"\0\0")
+    (given.root / train.at[row, "path"]).unlink()
+    train.loc[row, ["path", "sha256", "bytes"]] = [path.name, sha256_file(path), path.stat().st_size]
+    return replace(given, train=train)
+
+
+def test_fault_45_what_ultralytics_would_rewrite_stays_as_it_is(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Its own reader saves a JPEG anew that does not end as it expects, in its place among the data."""
+    given_job = as_jpeg_with_more_behind_it(job(tmp_path), "t03")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for path in given_job.root.iterdir():
+        os.link(path, cache / path.name)
+        path.chmod(0o444)
+
+    def state() -> dict[str, tuple[str, int, int, int]]:
+        found = [*given_job.root.rglob("*"), *cache.rglob("*")]
+        return {
+            str(path): (sha256_file(path), path.stat().st_mtime_ns, path.stat().st_ino, path.stat().st_mode) for path in found
+        }
+
+    before = state()
+    yolo.train(settings(), given_job)
+    assert state() == before
+
+    from ultralytics.data.utils import verify_image
+
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes((given_job.root / "t03.jpg").read_bytes())
+    verify_image(((str(copy), 0), ""))
+    assert sha256_file(copy) != before[str(given_job.root / "t03.jpg")][0], "theirs does rewrite such a file"
+    record_property("says", "(nothing to say: training gets pictures in memory, and every file is as it was)")
+
+
+def test_fault_57_out_of_memory_suggests_a_batch_size_and_leaves_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ultralytics itself would halve the batch in silence, and train another model on another machine."""
+    given_job, asked = job(tmp_path), []
+
+    def hungry(self: Any) -> None:
+        asked.append(self.batch_size)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(training.Trainer, "preprocess_batch", lambda self, _: hungry(self))
+    with pytest.raises(DataError, match=r"out of GPU memory at batch_size 8: try batch_size=4 \(CUDA out of memory"):
+        yolo.train(settings(), given_job)
+    assert asked == [8] and not list(given_job.out.iterdir())
+
+
+def test_fault_43_a_full_disk_stops_training_and_the_state_before_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = trained(job(tmp_path, out=tmp_path / "whole", work=tmp_path / "work-whole"), settings(epochs=3))
+    with small_disk(tmp_path / "disk", size_kib=60_000) as disk:
+        broken = job(tmp_path, out=tmp_path / "broken", work=disk / "work")
+        broken.out.mkdir()
+        save = training.Trainer.save_model
+
+        def then_fill(self: Any) -> bool:
+            if self.epoch == 1:
+                fill(disk, leave_bytes=500_000)
+            return save(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training.Trainer, "save_model", then_fill)
+            with pytest.raises(DataError, match="disk full while writing .*it goes on behind the last epoch"):
+                yolo.train(settings(epochs=3), broken)
+        assert not list(broken.out.iterdir()) and not list(disk.rglob("*.partial"))
+        (disk / "filler").unlink()
+        yolo.train(settings(epochs=3), broken)
+    assert sha256_file(broken.out / "weights.safetensors") == sha256_file(unbroken / "weights.safetensors")
+
+
+def test_fault_39_a_picture_that_changed_since_clean_is_refused(tmp_path: Path) -> None:
     given_job = job(tmp_path)
     (given_job.root / "t03.png").write_bytes((given_job.root / "t04.png").read_bytes())
     with pytest.raises(LostPicture, match=r"t03\.png: altered since it was cleaned"):
@@ -368,7 +453,7 @@ def test_pictures_of_all_shapes_in_one_call_and_none_is_missing(tmp_path: Path) 
     assert predict(yolo.load(folder), pictures[:0], tmp_path / "p").empty
 
 
-def test_altered_weights_are_refused(tmp_path: Path) -> None:
+def test_fault_55_altered_weights_are_refused(tmp_path: Path) -> None:
     given_job = job(tmp_path)
     folder = trained(given_job, settings(epochs=1))
     path = folder / "weights.safetensors"

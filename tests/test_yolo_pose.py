@@ -277,7 +277,7 @@ def test_joints_come_back_in_px_of_the_picture(tmp_path: Path, width: int, heigh
     folder = tmp_path / "untrained"
     folder.mkdir()
     (folder / "weights.safetensors").write_bytes(safetensors.torch.save(network.state_dict()))
-    card = {"settings": settings().model_dump(), "plan": describe(settings()), "classes": [PERSON, EMPTY], "head_width": 25,
+    card = {"family": "yolo", "settings": settings().model_dump(), "plan": describe(settings()), "classes": [PERSON, EMPTY], "head_width": 25,
             "as_built": "", "image_px": 64}  # fmt: skip
     (folder / "model.json").write_text(json.dumps(card | {"head_width": yolo.network.width_of_head(network)}))
     write_manifest(folder)

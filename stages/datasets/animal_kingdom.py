@@ -22,7 +22,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 from stages.datasets import Raw, clips, label_of, tables
 from stages.files import DataError
@@ -37,8 +37,11 @@ _LISTS = {"train": "train", "val": "test", "test": "test"}  # by a text table's 
 _IDS = ("original_vido_id", "original_video_id", "video_id")  # the first that is there: beside the others the last is a number
 _ANIMALS = ("list_animal_action", "list_animal")
 _KNOWN = {*_IDS, *_ANIMALS, "type", "labels"}
-_NUMBERS = re.compile(r"\d+(\s*,\s*\d+)*", re.ASCII)
+_NUMBER = r"\d{1,9}"
+_NUMBERS = re.compile(rf"{_NUMBER}(\s*,\s*{_NUMBER})*", re.ASCII)
 _DEEP = 4  # lists within texts within lists
+# Of a workbook: a hostile one of a few kB may say that it has any number. The authors' has 18 million bytes, 30,101 rows.
+_MOST_BYTES, _MOST_ROWS, _MOST_COLUMNS = 256 * 2**20, 2**20, 64
 
 
 class _Row(NamedTuple):
@@ -91,14 +94,26 @@ def _sheet(path: Path, sheet: str | None) -> Iterator[tuple[object, ...]] | None
     import openpyxl  # `download` imports this file, and opens no workbook
 
     try:
+        with ZipFile(path) as parts:
+            if (unpacked := sum(part.file_size for part in parts.infolist())) > _MOST_BYTES:
+                raise ValueError(f"unpacked it would have {unpacked:,} bytes, more than {_MOST_BYTES:,}")
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         if sheet is not None and sheet not in book.sheetnames:
             return None
         page = book[book.sheetnames[0] if sheet is None else sheet]
         page.reset_dimensions()  # what a file says of its own size may be wrong
-        return iter([tuple(row) for row in page.iter_rows(values_only=True)])
-    except (OSError, BadZipFile, KeyError, ValueError, TypeError, EOFError, SyntaxError) as error:  # of zip and XML alike
-        raise DataError(f"{path}: no workbook that can be read: {error}. Fetch it again, or save it anew as .xlsx") from None
+        rows = [_trimmed(row) for row in page.iter_rows(max_row=_MOST_ROWS + 1, max_col=_MOST_COLUMNS, values_only=True)]
+        if len(rows) > _MOST_ROWS:
+            raise ValueError(f"more than {_MOST_ROWS:,} rows")
+        return iter(rows)
+    except Exception as error:  # zip, XML and openpyxl raise KeyError, IndexError, zlib.error, ParseError, AttributeError, ...
+        why = str(error) or type(error).__name__
+        raise DataError(f"{path}: no workbook that can be read: {why}. Fetch it again, or save it anew as .xlsx") from None
+
+
+def _trimmed(cells: tuple[object, ...]) -> tuple[object, ...]:
+    """Without the blank cells at the end."""
+    return cells[: next((place for place in range(len(cells), 0, -1) if cells[place - 1] is not None), 0)]
 
 
 def _text(cell: object) -> str:
@@ -221,8 +236,9 @@ def _actions(root: Path, files: Collection[str], books: list[str]) -> dict[int, 
         if number not in header or action not in header:
             raise DataError(f"{root / name}: no columns {number} and {action} to name actions. Found: {', '.join(header)}")
         for cells in rows:
-            key, text = _text(cells[header.index(number)]), _text(cells[header.index(action)])
-            if re.fullmatch(r"\d+", key, re.ASCII) and text:
+            at = {name: _text(cell) for name, cell in zip(header, cells, strict=False)}  # a row may end before its header does
+            key, text = at.get(number, ""), at.get(action, "")
+            if re.fullmatch(_NUMBER, key, re.ASCII) and text:
                 named.setdefault(int(key), label_of(text))
     return named
 

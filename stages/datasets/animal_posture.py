@@ -135,7 +135,8 @@ def _say_actions(root: Path, rows: list[_Row]) -> None:
         print(f"  {action} <- {', '.join(f'{text} {count}' for text, count in texts.most_common(12))}")
     if not set(written) & set(WORDS):
         shown = ", ".join(text for texts in written.values() for text, _ in texts.most_common(6))
-        raise DataError(f"{root}: none of {len(rows)} rows names an action: {shown}. {_EXPECTED}")
+        first = f". The first of them: {rows[0].where}" if rows else ""
+        raise DataError(f"{root}: none of {len(rows)} rows names an action: {shown}. {_EXPECTED}{first}")
 
 
 def _say_keypoints(rows: list[_Row]) -> None:
@@ -233,7 +234,7 @@ def _numbers(value: object) -> list[float]:
 def _number(value: object) -> float | None:
     try:
         return float(value) if isinstance(value, (int, float, str)) and value != "" else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -259,6 +260,8 @@ def _keypoints(value: object, names: Sequence[str]) -> tuple[_Keypoint, ...] | s
         return f"{len(triples)} keypoints, {len(names)} names"
     found = []
     for name, triple in zip(names or [str(place + 1) for place in range(len(triples))], triples, strict=True):
+        if not isinstance(triple, (list, tuple, type(None))):
+            return f"{name}: {triple!r}, not x, y and visibility"
         numbers = [_number(item) for item in triple or ()]
         if len(numbers) not in (0, 2, 3):
             return f"{name}: {len(numbers)} values, not x, y and visibility"
@@ -419,12 +422,17 @@ def _coco(path: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, dict[s
     """
     listed = document["images"]
     own_form = isinstance(listed, dict)
-    entries = [{"id": key, "file_name": name} for key, name in listed.items()] if own_form else listed
-    if not all(isinstance(entry, dict) for entry in [*entries, *document["annotations"]]):
-        raise DataError(f"{path}: every entry of `images` and `annotations` should be an object, as COCO has them")
-    images = {str(entry.get("id")): entry for entry in entries}
-    categories = {str(category["id"]): str(category["name"]) for category in document.get("categories") or []}
-    points = {str(category["id"]): category.get("keypoints") or () for category in document.get("categories") or []}
+    if own_form:
+        listed = [{"id": key, "file_name": name} for key, name in listed.items()]
+    known = document.get("categories") or []
+    for key, entries in (("images", listed), ("annotations", document["annotations"]), ("categories", known)):
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise DataError(
+                f"{path}: every entry of `images` and `annotations` should be an object, and `{key}` a list, as COCO has them"
+            )
+    images = {str(entry.get("id")): entry for entry in listed}
+    categories = {str(category.get("id")): str(category.get("name") or "") for category in known}
+    points = {str(category.get("id")): _names(category.get("keypoints")) for category in known}
     category = "action" if categories and all(map(actions_of, categories.values())) else "category"
     seen = set()
     for place, annotation in enumerate(document["annotations"]):
@@ -442,13 +450,19 @@ def _coco(path: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, dict[s
             yield f"images[{place}]", _of_image(entry) | _action(entry)
 
 
+def _names(listed: object) -> list[str]:
+    """A category's names of keypoints; none where it has no list of them."""
+    return [str(name) for name in listed] if isinstance(listed, list) else []
+
+
 def _of_image(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"file_name": entry.get("file_name"), _SIZE[0]: entry.get("width"), _SIZE[1]: entry.get("height")}
 
 
 def _action(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The action among an entry's own fields or in its `attributes`, by whatever name."""
-    fields = {**entry, **(entry.get("attributes") or {})}
+    attributes = entry.get("attributes")
+    fields = {**entry, **(attributes if isinstance(attributes, dict) else {})}
     key = _find(fields, COLUMNS["action"])
     return {"action": fields[key]} if key else {}
 

@@ -20,6 +20,8 @@ URLS: tuple[str, ...] = (
     f"{_LILA}/labels/caltech_bboxes_20200316.json",
     f"{_LILA}/cct_images.tar.gz",
 )
+_CHOOSE = "Name the right one in `clean.annotations` (for hand labels in `download.labels`)"
+_MEND = "Mend the list, or get it anew"
 
 
 def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Raw:
@@ -34,11 +36,11 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
     merged = 0
     for name, document in _lists(root, files, annotations):
         stem = Path(name).stem
-        categories = _categories(document, name)
-        for index, image in enumerate(_rows(document, "images", name)):
+        categories = _categories(document, root / name)
+        for index, image in enumerate(_rows(document, "images", root / name)):
             row = f"{name} images[{index}]"
             sample_id, file_name = image.get("id"), image.get("file_name")
-            if sample_id is None or not isinstance(file_name, str) or not file_name:
+            if sample_id in (None, "") or not isinstance(file_name, str) or not file_name:
                 rejects.append(_reject("picture", row, file_name, "no_id_or_file_name", f"id {sample_id!r}"))
                 continue
             known = pictures.get(str(sample_id))
@@ -61,7 +63,7 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
                 "captured_at": _text(image.get("date_captured", image.get("datetime"))),
                 "given_split": stem,
             }
-        for index, annotation in enumerate(_rows(document, "annotations", name)):
+        for index, annotation in enumerate(_rows(document, "annotations", root / name)):
             row = f"{name} annotations[{index}]"
             sample_id, category = _text(annotation.get("image_id")), annotation.get("category_id")
             named = categories.get(category) if isinstance(category, (int, str)) else None
@@ -82,12 +84,13 @@ def read(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> Ra
     return tables(list(pictures.values()), boxes, rejects, merged)
 
 
-def _categories(document: dict[str, Any], name: str) -> dict[int | str, object]:
+def _categories(document: dict[str, Any], path: Path) -> dict[int | str, object]:
     categories: dict[int | str, object] = {}
-    for index, category in enumerate(_rows(document, "categories", name)):
+    for index, category in enumerate(_rows(document, "categories", path)):
         number, label = category.get("id"), category.get("name")
         if isinstance(number, (int, str)) and categories.setdefault(number, label) != label:
-            raise DataError(f"{name}: categories[{index}]: id {number!r} is both {categories[number]} and {label}")
+            both = f"id {number!r} is both {categories[number]} and {label}"
+            raise DataError(f"{path}: categories[{index}]: {both}. Give each class an id of its own")
     return categories
 
 
@@ -96,12 +99,16 @@ def _lists(root: Path, files: Collection[str], annotations: tuple[str, ...]) -> 
         names = list(annotations)
         if missing := [name for name in names if name not in files]:
             there = sorted(name for name in files if name.endswith(".json"))
-            raise DataError(f"{root}: no annotation list {', '.join(missing)}. JSON files there: {there or 'none'}")
+            raise DataError(f"{root}: no annotation list {', '.join(missing)}. JSON files there: {there or 'none'}. {_CHOOSE}")
         return [(name, _document(root / name)) for name in names]
     candidates = sorted(name for name in files if name.endswith(".json"))
     found = [(name, document) for name in candidates if (document := _document(root / name, required=False))]
     if not found:
-        raise DataError(f"{root}: no COCO Camera Traps list (a JSON file with images, annotations and categories)")
+        shown = ", ".join(candidates[:5]) or "none"
+        raise DataError(
+            f"{root}: no COCO Camera Traps list (a JSON file with images, annotations and categories) among the JSON files: "
+            f"{shown}. Put one there"
+        )
     return found
 
 
@@ -110,17 +117,17 @@ def _document(path: Path, required: bool = True) -> dict[str, Any]:
     if isinstance(document, dict) and {"images", "annotations", "categories"} <= set(document):
         return document
     if required:
-        raise DataError(f"{path}: not a COCO Camera Traps list: it lacks images, annotations or categories")
+        raise DataError(f"{path}: not a COCO Camera Traps list: it lacks images, annotations or categories. {_CHOOSE}")
     return {}
 
 
-def _rows(document: dict[str, Any], key: str, name: str) -> list[dict[str, Any]]:
+def _rows(document: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
     rows = document[key]
     if not isinstance(rows, list):
-        raise DataError(f"{name}: `{key}` should be a list, found {type(rows).__name__}")
+        raise DataError(f"{path}: `{key}` should be a list, found {type(rows).__name__}. {_MEND}")
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise DataError(f"{name}: {key}[{index}] should be an object, found {type(row).__name__}")
+            raise DataError(f"{path}: {key}[{index}] should be an object, found {type(row).__name__}. {_MEND}")
     return rows
 
 

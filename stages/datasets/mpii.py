@@ -11,6 +11,7 @@ half a pixel too small; and the document's rules compare what is written with 0 
 
 import math
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,9 @@ URLS: tuple[str, ...] = (f"{_MPI}/mpii_human_pose_v1_u12_2.zip", f"{_MPI}/mpii_h
 _ABSENT, _OCCLUDED, _VISIBLE = 0, 1, 2  # as in stages.people, said again: on this folder's imports `look` and `download` depend
 _NUMBERS = ["head_x_min_px", "head_y_min_px", "head_x_max_px", "head_y_max_px", "scale", "centre_x_px", "centre_y_px"]
 _JOINTS = 16
+_HEADER, _MATRIX, _PACKED = 128, 14, 15  # of a .mat: the bytes before its first element, and kinds of elements
+_DEEPEST, _MOST_BYTES = 500, 2**30  # the authors' own has 10 levels
+_MAT = "Read the authors' .mat instead"
 _NOWHERE = (math.nan, math.nan)
 
 
@@ -102,7 +106,11 @@ def _lists(root: Path, files: Collection[str]) -> list[str]:
         print(f"{mats[0]} is read; left alone: {'; '.join(map(str, unreadable))}", file=sys.stderr)
     found = mats or [name for name in sorted(files) if name.lower().endswith(".json") and _is_list(read_json(root / name))]
     if not found:
-        raise DataError(f"{root}: no MPII annotations: neither a .mat that holds RELEASE nor a JSON list of people")
+        there = [name for name in sorted(files) if name.lower().endswith((".mat", ".json"))]
+        raise DataError(
+            f"{root}: no MPII annotations: neither a .mat that holds RELEASE nor a JSON list of people among its .mat and JSON "
+            f"files: {', '.join(there[:5]) or 'none'}. Put one there"
+        )
     return found
 
 
@@ -125,6 +133,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _read_mat(root: Path, name: str, found: _Found) -> None:
     try:
+        _require_shallow((root / name).read_bytes())
         variables = loadmat(root / name, struct_as_record=False, squeeze_me=True, variable_names=["RELEASE"])
     except Exception as error:
         raise _unreadable(root / name, error) from None
@@ -151,7 +160,7 @@ def _read_mat(root: Path, name: str, found: _Found) -> None:
             "sample_id": sample_id,
             "file_name": file_name,
             "seq_id": f"video_{video:g}" if math.isfinite(video) else None,
-            "frame_num": int(second) if math.isfinite(video) and second.is_integer() else None,
+            "frame_num": int(second) if math.isfinite(video) and second.is_integer() and abs(second) < 2**53 else None,
             "given_split": {1.0: "train", 0.0: "test"}.get(train),
         }
         category = label_of(_text(_get(acts[index], "cat_name"))) if index < len(acts) else ""
@@ -181,6 +190,31 @@ def _read_person(row: str, sample_id: str, person: object, found: _Found) -> Non
     centre = _get(person, "objpos")
     values = (*(_get(person, key) for key in ("x1", "y1", "x2", "y2", "scale")), _get(centre, "x"), _get(centre, "y"))
     found.add_person(row, sample_id, joints, [_number(value) for value in values])
+
+
+def _require_shallow(data: bytes) -> None:
+    """Raise ValueError for a file whose values lie so deep in each other that scipy would overrun the stack, or are a bomb.
+
+    How deep is found from above: every eight bytes that may begin a matrix are taken for one.
+    """
+    if (mark := data[126:128]) not in (b"IM", b"MI"):  # of the layout since MATLAB 5; loadmat judges others
+        return
+    word, start = np.dtype("<u4" if mark == b"IM" else ">u4"), _HEADER
+    while start + 8 <= len(data):
+        kind, size = (int(number) for number in np.frombuffer(data, word, 2, start))
+        element = data[start : start + 8 + size]
+        start += 8 + size
+        if kind == _PACKED:
+            unpacking = zlib.decompressobj()
+            element = unpacking.decompress(element[8:], _MOST_BYTES)
+            if unpacking.unconsumed_tail:
+                raise ValueError(f"unpacked it would have more than {_MOST_BYTES:,} bytes")
+        pairs = np.frombuffer(element, word, len(element) // 8 * 2).reshape(-1, 2)
+        starts = np.flatnonzero(pairs[:, 0] == _MATRIX)
+        ends = np.sort(starts * 8 + 8 + pairs[starts, 1].astype(np.int64))
+        depth = np.arange(1, len(starts) + 1) - np.searchsorted(ends, starts * 8, "right")
+        if len(depth) and depth.max() > _DEEPEST:
+            raise ValueError(f"its values lie more than {_DEEPEST} deep in each other")
 
 
 def _items(value: object) -> list[Any]:
@@ -233,11 +267,11 @@ def _is_list(document: object) -> bool:
 def _read_json(root: Path, name: str, found: _Found) -> None:
     document = read_json(root / name)
     if not isinstance(document, list):
-        raise DataError(f"{root / name}: not a list of people as HRNet has them. Read the authors' .mat instead")
+        raise DataError(f"{root / name}: not a list of people as HRNet has them. {_MAT}")
     for index, entry in enumerate(document):
         row = f"{name} [{index}]"
         if not isinstance(entry, dict):
-            raise DataError(f"{root / name}: [{index}] should be an object, found {type(entry).__name__}")
+            raise DataError(f"{root / name}: [{index}] should be an object, found {type(entry).__name__}. {_MAT}")
         file_name = entry.get("image")
         sample_id = _id(file_name) if isinstance(file_name, str) else ""
         listed = entry.get("joints") or [None] * _JOINTS  # test.json has none

@@ -82,6 +82,9 @@ def csv_table(path: Path, columns: list[str], encoding: str = "utf-8") -> Iterat
         yield table
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # owasp.org/www-community/attacks/CSV_Injection
+
+
 def as_text(value: str) -> str:
     """The value with an apostrophe before it where a spreadsheet would take it for a formula: a file's name may be hostile."""
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if value.startswith(_FORMULA) else value

@@ -21,6 +21,8 @@ from stages.people import no_people
 from stages.samples import no_keypoints
 from stages.settings import Record
 
+_ANEW = "Train the model anew, or get it anew from where it came"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -58,7 +60,22 @@ class Family(Protocol):
 def read_card(folder: Path) -> dict[str, Any]:
     """A trained model's model.json. Altered or truncated files of its folder are refused by their sha256."""
     require_manifest(folder)
-    return read_json(folder / "model.json")
+    card = read_json(folder / "model.json")
+    if not isinstance(card, dict) or not isinstance(card.get("family"), str):
+        raise DataError(f"{folder / 'model.json'}: names no family of models. {_ANEW}")
+    return card
+
+
+def load(folder: Path) -> Any:
+    """A trained model in use, a stages.inference.Network. DataError where its files are altered, or are no such model's."""
+    card = read_card(folder)
+    try:
+        return family(card["family"]).load(folder)
+    except DataError as error:
+        raise DataError(str(error) if str(folder) in str(error) else f"{folder / 'model.json'}: {error}") from None
+    except Exception as error:  # whatever is missing or of another kind in a card from elsewhere
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"{folder / 'model.json'}: not as a training leaves it ({what}). {_ANEW}") from error
 
 
 def family(name: str) -> Family:

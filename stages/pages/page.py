@@ -1,5 +1,7 @@
 """How a page is written, and what several pages count alike."""
 
+import base64
+import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -30,14 +32,21 @@ def rejects_of(clean: Path) -> pd.DataFrame:
     return pd.read_csv(clean / "rejects.csv", keep_default_na=False, dtype=str)
 
 
-@cache
-def _environment() -> jinja2.Environment:
-    """One for all pages, as it compiles each template once."""
-    made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+def environment(*more: jinja2.BaseLoader) -> jinja2.Environment:
+    """What pages are made with: templates of this folder, and of `more` loaders."""
+    loader = jinja2.ChoiceLoader([*more, jinja2.FileSystemLoader(Path(__file__).parent)])
+    made = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     made.globals["not_checked"] = not_checked  # claims.html shows it, on whatever page
+    made.filters["source_hash"] = _source_hash
     return made
+
+
+_environment = cache(environment)  # one for all pages, as it compiles each template once
+
+
+def _source_hash(script: str) -> str:
+    """A script as a Content-Security-Policy names it: the browser runs the one of this very text."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 def write_page(out: Path, template: str, **shown: Any) -> None:

@@ -84,6 +84,7 @@ def build(variant: str, options: dict[str, Any], classes: int, image_px: int) ->
             close = difflib.get_close_matches(name, allowed, 1)
             hint = f" Did you mean `{close[0]}`?" if close else ""
             raise DataError(f"options: effdet has no `{name}`.{hint} There is: {', '.join(allowed)}")
+    backbones.require_no_weights(dict(options.get("backbone_args") or {}))
     try:
         config.update(options)
         levels = config.max_level - config.min_level + 1
@@ -119,6 +120,7 @@ def _published(variant: str) -> dict[str, Tensor]:
     url = efficientdet_model_param_dict[variant].get("url")
     if not url:
         raise DataError(f"init: coco: effdet publishes no weights of `{variant}`")
+    backbones.require_hash_of_name(url)
     try:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # urllib's, the file system's and pickle's faults share no base

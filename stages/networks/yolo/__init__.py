@@ -36,6 +36,7 @@ Image.open = _open  # Ultralytics' own would install a package for every file th
 from stages import cost
 from stages.files import DataError, seed_from, write_json
 from stages.inference import device
+from stages.limits import explained
 from stages.networks import Job, Trained
 from stages.networks.yolo.network import YoloSettings, build, describe, initialise, set_norm_momentum, width_of_head
 from stages.networks.yolo.prediction import Detector, finish, load
@@ -78,9 +79,10 @@ def train(settings: YoloSettings, job: Job) -> Trained:
         trainer = Trainer(settings, job, network, classes, work)
         try:
             trainer.train()
-        except torch.OutOfMemoryError as error:
-            half = max(1, settings.batch_size // 2)
-            raise DataError(f"out of GPU memory at batch_size {settings.batch_size}: try batch_size={half} ({error})") from None
+        except (OSError, MemoryError, RuntimeError) as error:
+            if told := explained(error, settings.batch_size, work):
+                raise told from None
+            raise
         state = {"rows": trainer.rows, "seconds": trainer.seconds, "stopper": {"best_epoch": trainer.stopper.best_epoch}}
     best = safetensors.torch.load_file(work / BEST)
     weights = job.out / "weights.safetensors"

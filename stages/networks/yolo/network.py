@@ -3,12 +3,15 @@
 import copy
 import difflib
 import os
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 from torch import nn
 from ultralytics.cfg import DEFAULT_CFG_DICT, get_cfg
+from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel, PoseModel, torch_safe_load, yaml_model_load
 
 from stages.backbones import read_weights
@@ -16,9 +19,13 @@ from stages.files import DataError, require_manifest, sha256_file
 from stages.people import JOINT_NAMES
 from stages.settings import Record
 
+# Ultralytics' switch ULTRALYTICS_SAFE_LOAD, also where others imported it first: no pickle runs code, no plan is evaluated.
+tasks.SAFE_LOAD = True
+
 ARCHITECTURES = ("yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x")
 POSE_ARCHITECTURES = ("yolov8n-pose", "yolov8s-pose", "yolov8m-pose", "yolov8l-pose", "yolov8x-pose")
 STRIDE_PX = 32  # sides that the network takes are multiples of it
+_PLAIN = "weights.pt"
 # What this file decides itself; every other training argument of Ultralytics can be set by its own name.
 _OURS = {
     "task", "mode", "model", "data", "epochs", "time", "patience", "batch", "imgsz", "save", "cache", "device", "workers",
@@ -103,6 +110,26 @@ def describe(settings: YoloSettings) -> dict[str, Any]:
     return plan | {"scales": {plan["scale"]: [depth, width, channels]}}
 
 
+def require_plan(plan: Any, settings: YoloSettings, folder: Path) -> None:
+    """Raise DataError for a plan from outside that is not of the kinds of layers its architecture has.
+
+    Ultralytics evaluates an `activation` as code, fetches a plan that is an address, and has layers that fetch weights.
+    """
+    known = describe(settings)
+    try:
+        strange = {*plan} - {*known} | _kinds(plan) - _kinds(known)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError):
+        strange = {"no plan of a network"}
+    if strange:
+        raise DataError(
+            f"{folder}: refused: its model.json asks for {sorted(map(str, strange))[0]!r}, as no {settings.architecture} does"
+        )
+
+
+def _kinds(plan: dict[str, Any]) -> set[str]:
+    return {kind for _, _, kind, _ in plan["backbone"] + plan["head"]}
+
+
 def build(plan: dict[str, Any], classes: list[str], head_width: int | None = None) -> Any:
     """A network from its plan, in training mode. `head_width` is that of the class head's hidden layers, where known."""
     kind: Any = PoseModel if "kpt_shape" in plan else DetectionModel
@@ -164,12 +191,20 @@ def read_checkpoint(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"init: {path}: no such file")
     try:
-        checkpoint, _ = torch_safe_load(path, safe_only=True)
+        with tempfile.TemporaryDirectory() as folder:
+            # By a plain name: of another, yolov5n.pt for one, Ultralytics makes a network's name and fetches that instead.
+            plain = Path(folder) / _PLAIN
+            plain.symlink_to(path.resolve())
+            checkpoint, _ = torch_safe_load(plain, safe_only=True)
         network = checkpoint.get("ema") or checkpoint["model"]
         return network.float()
     except Exception as error:  # pickle, zip and attribute faults share no base
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: refused: damaged, or more than a network of Ultralytics ({cause})") from None
+        first = str(error).partition("\n")[0] if isinstance(error, TypeError) else repr(error)
+        cause = re.sub(rf"^ERROR \W*|\S*{_PLAIN} *|\.? *Use an official .*|\.$", "", first)  # without advice to take another
+        raise DataError(
+            f"{path}: refused: damaged, or more than a network of Ultralytics ({cause}). "
+            "Get it anew from those who published it"
+        ) from None
 
 
 def _published(name: str) -> Path:

@@ -12,7 +12,7 @@ from ultralytics.utils.nms import non_max_suppression
 from stages.backbones import load_exactly
 from stages.inference import Found, Network, device
 from stages.networks import read_card
-from stages.networks.yolo.network import STRIDE_PX, YoloSettings, build
+from stages.networks.yolo.network import STRIDE_PX, YoloSettings, build, require_plan
 from stages.predictions import BOX, JOINTS
 from stages.views import letterboxed
 
@@ -53,6 +53,7 @@ def load(folder: Path) -> Network:
     """A trained network in use. Altered or truncated files are refused by their sha256."""
     card = read_card(folder)
     settings = YoloSettings.model_validate_json(json.dumps(card["settings"]))
+    require_plan(card["plan"], settings, folder)
     network = build(card["plan"], card["classes"][:-1], card["head_width"])
     load_exactly(network, folder / "weights.safetensors", card["as_built"])
     return Network(

@@ -1,6 +1,7 @@
 """Ultralytics' trainer on a Job: its loop, loss, augmentation and schedule; data, seeds, state and end are ours."""
 
 import copy
+import io
 import os
 import random
 import time
@@ -295,7 +296,7 @@ class Trainer(DetectionTrainer):
     def save_model(self) -> bool:
         if self.stopper.best_epoch == self.epoch + 1:  # the first of equals, as patience counts
             state = {name: tensor.cpu().contiguous().clone() for name, tensor in self.ema.ema.state_dict().items()}
-            safetensors.torch.save_file(state, self.work / f"{BEST}.partial")
+            (self.work / f"{BEST}.partial").write_bytes(safetensors.torch.save(state))  # a full disk is an OSError this way
             os.replace(self.work / f"{BEST}.partial", self.work / BEST)
         state = {
             "epoch": self.epoch,
@@ -310,7 +311,9 @@ class Trainer(DetectionTrainer):
             "rows": self.rows,
             "seconds": self.seconds,
         }
-        torch.save(state, self.work / f"{LAST}.partial")
+        memory = io.BytesIO()
+        torch.save(state, memory)
+        (self.work / f"{LAST}.partial").write_bytes(memory.getbuffer())
         os.replace(self.work / f"{LAST}.partial", self.work / LAST)
         return True
 
