@@ -45,7 +45,7 @@ browser:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || echo \
 	  "No Chromium: the pages are not tested. Debian: apt install chromium; elsewhere: make CHROMIUM=/path/to/chrome"
 
-# Known flaws of the locked packages, by pypi.org's advisories: it asks https://pypi.org for each. `--strict`, as what it could not
+# Known flaws of the locked packages, by the advisories of the Python Package Index, which it asks for each. `--strict`, as what it could not
 # ask for would otherwise count as sound. What is ignored has no mended release; docs/security.md says what to do instead.
 audit:
 	@$(PYTHON) -m venv .work/audit

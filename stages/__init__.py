@@ -59,6 +59,7 @@ What they share
     film.py         frames side by side, with captions
     chosen.py       what the profile in use chooses of params.yaml, a file for each stage's part
     tables.py       tables of its own: read from disk, held to their rules
+    mat_files.py    whether a MATLAB file is laid out as it should be, looked at before scipy reads it
     samples.py      the samples table: columns, units, checks
     people.py       the tables of people and joints
     joints.py       the document's rules for joints, and boxes round them

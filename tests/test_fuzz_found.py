@@ -1,5 +1,6 @@
 """What the fuzzers found (tests/fuzz_run.py): each was a traceback, a hang or a table that held no number, and is now a message."""
 
+import io
 import json
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from openpyxl import Workbook
 from scipy.io import savemat
 
+from stages import mat_files
 from stages.check import check_all
 from stages.datasets import Raw, adapter, animal_kingdom
 from stages.files import DataError, check_manifest, write_json, write_manifest
@@ -188,7 +190,7 @@ def test_a_second_of_a_video_that_no_table_holds_is_none(tmp_path: Path, second:
 def nested_cells(depth: int, mark: str = "<", packed: bool = False) -> bytes:
     """A .mat whose RELEASE is a cell that holds a cell that holds a cell, ... and at last nothing."""
     head = struct.pack(f"{mark}IIIIIIii", 6, 8, 1, 0, 5, 8, 1, 1)  # of a cell, 1 x 1
-    sizes = [8]
+    sizes = [0]
     for _ in range(depth):
         sizes.append(len(head) + 8 + 8 + sizes[-1])  # flags and size, a blank name, the tag of what is within
     levels = [struct.pack(f"{mark}II", 14, size) + head + struct.pack(f"{mark}II", 1, 0) for size in sizes[:0:-1]]
@@ -206,23 +208,50 @@ def mpii_process(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
 
 
+def test_a_mat_whose_order_of_bytes_is_unknown_is_looked_at_as_scipy_does(tmp_path: Path) -> None:
+    (tmp_path / "m.mat").write_bytes(nested_cells(50_000, ">").replace(b"\x01\x00MI", b"\x01\x00XX", 1))
+    assert "lie more than 200 deep" in mpii_process(tmp_path).stderr
+
+
 @pytest.mark.parametrize(("mark", "packed"), [("<", False), (">", False), ("<", True)])
 def test_cells_within_cells_without_end_do_not_overrun_the_stack(tmp_path: Path, mark: str, packed: bool) -> None:
     (tmp_path / "m.mat").write_bytes(nested_cells(50_000, mark, packed))
     done = mpii_process(tmp_path)
     assert done.returncode == 1, "not ended by a signal"
-    assert "m.mat: not a MATLAB file that can be read: its values lie more than 500 deep in each other" in done.stderr
+    assert "m.mat: not a MATLAB file that can be read: its values lie more than 200 deep in each other" in done.stderr
 
 
 @pytest.mark.parametrize(("mark", "packed"), [("<", False), (">", False), ("<", True)])
 def test_some_cells_within_cells_are_read(tmp_path: Path, mark: str, packed: bool) -> None:
-    (tmp_path / "m.mat").write_bytes(nested_cells(400, mark, packed))
+    (tmp_path / "m.mat").write_bytes(nested_cells(150, mark, packed))
     with pytest.raises(DataError, match=r"m\.mat: no pictures: RELEASE\.annolist is missing or empty"):
         adapter("mpii").read(tmp_path, {"m.mat"}, ())
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_bit_of_a_mat_brings_scipy_down(tmp_path: Path, packed: bool) -> None:
+    """The first bytes of each element say its kind, which scipy takes for the index into an array without a bound."""
+    memory = io.BytesIO()
+    savemat(memory, {"RELEASE": fuzz._matlab(fuzz.RELEASE)}, do_compression=False)
+    sound = memory.getvalue()
+    mat_files.require_sound(sound)
+    kinds = [at for at in range(128, len(sound), 8) if int.from_bytes(sound[at : at + 4], "little") in (5, 6, 9, 14)]
+    assert len(kinds) > 500
+    refused = 0
+    for at in kinds:
+        data = sound[:at] + bytes([sound[at] ^ 0x60]) + sound[at + 1 :]
+        if packed:
+            element = zlib.compress(data[128:], 1)
+            data = data[:128] + struct.pack("<II", 15, len(element)) + element
+        try:
+            mat_files.require_sound(data)
+        except ValueError:
+            refused += 1
+    assert refused > 0.95 * len(kinds)  # the others are numbers that look like a kind
+
+
 def test_a_mat_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapter("mpii"), "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(mat_files, "_MOST_BYTES", 100_000)
     savemat(tmp_path / "m.mat", {"RELEASE": np.zeros(100_000, np.uint8)}, do_compression=True)
     assert (tmp_path / "m.mat").stat().st_size < 1000
     with pytest.raises(DataError, match=r"m\.mat: .*unpacked it would have more than 100,000 bytes"):

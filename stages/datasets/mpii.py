@@ -11,7 +11,6 @@ half a pixel too small; and the document's rules compare what is written with 0 
 
 import math
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from scipy.io.matlab import mat_struct
 
 from stages.datasets import Raw, label_of, require_distinct, tables
 from stages.files import DataError, read_json
+from stages.mat_files import require_sound
 
 CITATION = "Andriluka et al.: 2D Human Pose Estimation: New Benchmark and State of the Art Analysis. CVPR 2014"
 LICENCE = "free for research, not for commercial use: the pictures are not the authors' (human-pose.mpi-inf.mpg.de)"
@@ -35,8 +35,6 @@ URLS: tuple[str, ...] = (f"{_MPI}/mpii_human_pose_v1_u12_2.zip", f"{_MPI}/mpii_h
 _ABSENT, _OCCLUDED, _VISIBLE = 0, 1, 2  # as in stages.people, said again: on this folder's imports `look` and `download` depend
 _NUMBERS = ["head_x_min_px", "head_y_min_px", "head_x_max_px", "head_y_max_px", "scale", "centre_x_px", "centre_y_px"]
 _JOINTS = 16
-_HEADER, _MATRIX, _PACKED = 128, 14, 15  # of a .mat: the bytes before its first element, and kinds of elements
-_DEEPEST, _MOST_BYTES = 500, 2**30  # the authors' own has 10 levels
 _MAT = "Read the authors' .mat instead"
 _NOWHERE = (math.nan, math.nan)
 
@@ -133,7 +131,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _read_mat(root: Path, name: str, found: _Found) -> None:
     try:
-        _require_shallow((root / name).read_bytes())
+        require_sound((root / name).read_bytes())  # scipy takes what a file says for granted
         variables = loadmat(root / name, struct_as_record=False, squeeze_me=True, variable_names=["RELEASE"])
     except Exception as error:
         raise _unreadable(root / name, error) from None
@@ -190,31 +188,6 @@ def _read_person(row: str, sample_id: str, person: object, found: _Found) -> Non
     centre = _get(person, "objpos")
     values = (*(_get(person, key) for key in ("x1", "y1", "x2", "y2", "scale")), _get(centre, "x"), _get(centre, "y"))
     found.add_person(row, sample_id, joints, [_number(value) for value in values])
-
-
-def _require_shallow(data: bytes) -> None:
-    """Raise ValueError for a file whose values lie so deep in each other that scipy would overrun the stack, or are a bomb.
-
-    How deep is found from above: every eight bytes that may begin a matrix are taken for one.
-    """
-    if (mark := data[126:128]) not in (b"IM", b"MI"):  # of the layout since MATLAB 5; loadmat judges others
-        return
-    word, start = np.dtype("<u4" if mark == b"IM" else ">u4"), _HEADER
-    while start + 8 <= len(data):
-        kind, size = (int(number) for number in np.frombuffer(data, word, 2, start))
-        element = data[start : start + 8 + size]
-        start += 8 + size
-        if kind == _PACKED:
-            unpacking = zlib.decompressobj()
-            element = unpacking.decompress(element[8:], _MOST_BYTES)
-            if unpacking.unconsumed_tail:
-                raise ValueError(f"unpacked it would have more than {_MOST_BYTES:,} bytes")
-        pairs = np.frombuffer(element, word, len(element) // 8 * 2).reshape(-1, 2)
-        starts = np.flatnonzero(pairs[:, 0] == _MATRIX)
-        ends = np.sort(starts * 8 + 8 + pairs[starts, 1].astype(np.int64))
-        depth = np.arange(1, len(starts) + 1) - np.searchsorted(ends, starts * 8, "right")
-        if len(depth) and depth.max() > _DEEPEST:
-            raise ValueError(f"its values lie more than {_DEEPEST} deep in each other")
 
 
 def _items(value: object) -> list[Any]:
