@@ -111,7 +111,7 @@ def shortened(text: str) -> str:
         (rf"{there}/pytest-of-[^/]+/pytest-\d+/(popen-gw\d+/)?\w+", "FOLDER"),  # the test's own
         (rf"{there}/tmp\w{{8}}/?", ""),
         (rf"{re.escape(str(ROOT))}/?", ""),
-        (rf"{re.escape(str(ROOT.parent))}/", "../"),
+        (rf"(?<![\w./:-]){re.escape(str(ROOT.parent))}/", "../"),
         (r"\b[0-9a-f]{64}\b", "SHA256"),
         (r"\b(?=\w*\d)[0-9a-f]{12,}\b", "HASH"),  # MD5, keys of work folders
         (r"\b[0-9a-f]{8}-(?=\w)", ""),  # a kept download begins with the hash of its address

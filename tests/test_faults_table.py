@@ -119,11 +119,11 @@ def lines_of(page: str, case: int) -> list[str]:
 
 def test_what_differs_from_run_to_run_is_cut_out(tmp_path: Path) -> None:
     text = (
-        f"{tmp_path}: {tmp_path}/raw/a b.zip: sha256 {'0a' * 32}, at http://127.0.0.1:41234/a.zip ({ROOT}/stages/x.py), process 4242, "
+        f"{tmp_path}: {tmp_path}/raw/a b.zip: sha256 {'0a' * 32}, at http://127.0.0.1:41234/a.zip ({ROOT}/stages/x.py, {ROOT.parent}/w.pt, disk{ROOT.parent}/y), process 4242, "
         f"1,234 bytes free, after 0.51 s:\n  .out.partial-99 of 0badcafe-a.zip\u202e {'ab1' * 5} {'1234' * 2}"
     )
     assert shortened(text) == (
-        "FOLDER: raw/a b.zip: sha256 SHA256, at http://127.0.0.1/a.zip (stages/x.py), process N, N bytes free, after N s: "
+        f"FOLDER: raw/a b.zip: sha256 SHA256, at http://127.0.0.1/a.zip (stages/x.py, ../w.pt, disk{ROOT.parent}/y), process N, N bytes free, after N s: "
         ".out.partial-N of a.zip HASH 12341234"
     )
     assert len(shortened("x" * 1000)) == 401
