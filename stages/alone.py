@@ -22,40 +22,62 @@ from filelock import FileLock, Timeout
 from stages.files import DataError, is_alive
 
 KEPT = Path(".dvc/tmp/stages")  # in the project's folder, where stages run; DVC keeps its own locks beside it
-_STAGE, _HELD = "DVC_STAGE", "ETHOGRAM_WRITES"
+_STAGE, _ROOT, _HELD = "DVC_STAGE", "DVC_ROOT", "ETHOGRAM_WRITES"
 _LOOK_S = 0.2  # how often it looks whether dvc is alive
 _PATIENCE_S = 30.0  # how long what is ending may take
 
 
 def by_dvc() -> bool:
-    """Whether DVC started this process."""
-    return _STAGE in os.environ
+    """Whether DVC started this process: it sets both, so one alone is the user's own."""
+    return _STAGE in os.environ and _ROOT in os.environ
 
 
 def end_with_dvc() -> None:
-    """Where DVC started this process: end, with all workers, when dvc does. Raises DataError where it has ended already."""
-    stage = os.environ.get(_STAGE)
-    if stage is None:
-        return
-    dvc = _dvc(stage)
-    if dvc is None:
-        raise DataError("the dvc that started this stage has ended, so nothing was begun. Run `dvc repro` again")
-    threading.Thread(target=_watch, args=(dvc,), name="dvc", daemon=True).start()
+    """Where DVC started this process: end, with all workers, when dvc does. Raises DataError where it has surely ended already.
 
-
-def _dvc(stage: str) -> psutil.Process | None:
-    """The nearest ancestor that does not itself run for the stage, as DVC's shell does.
-
-    None where dvc is dead: what adopts orphans is of another session.
+    Where no dvc is found above, as in a container or a cluster's job that the stage's command starts, it goes on without.
     """
-    for parent in psutil.Process().parents():
+    if not by_dvc():
+        return
+    first, above = _above(os.environ[_STAGE])
+    if above is not None and _is_dvc(above):
+        threading.Thread(target=_watch, args=(above,), name="dvc", daemon=True).start()
+    elif above is not None and _is_orphan(first, above):
+        raise DataError("the dvc that started this stage has ended, so nothing was begun. Run `dvc repro` again")
+    else:
+        print("note: this stage goes on should dvc be killed: no dvc is found among the processes above it", file=sys.stderr)
+
+
+def _above(stage: str) -> tuple[psutil.Process, psutil.Process | None]:
+    """The first process that runs for the stage, DVC's shell or this one, and its parent; None where it can be no one's."""
+    first = psutil.Process()
+    for parent in first.parents():
         try:
             of = parent.environ().get(_STAGE)
         except (psutil.Error, OSError):
             of = None  # another user's: not a shell of this stage
         if of != stage:
-            return parent if not hasattr(os, "getsid") or os.getsid(parent.pid) == os.getsid(0) else None
-    return None
+            return first, parent
+        first = parent
+    return first, None
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    """As `/usr/bin/dvc repro`, `python3 bin/dvc repro`, `python -m dvc repro`, `dvc.exe repro`."""
+    try:
+        return any(Path(word).stem == "dvc" for word in process.cmdline()[:4])
+    except (psutil.Error, OSError):
+        return False
+
+
+def _is_orphan(process: psutil.Process, parent: psutil.Process) -> bool:
+    """Whether `parent` has adopted the process: who does not lead its session was born into it, so a parent that is of another
+    is not who started it. A process that `setsid` started leads its own: of that nobody knows."""
+    try:
+        session = os.getsid(process.pid)
+        return session not in (process.pid, os.getsid(parent.pid))
+    except (AttributeError, OSError):  # Windows; ended meanwhile, or of another PID namespace
+        return False
 
 
 def _watch(dvc: psutil.Process) -> None:

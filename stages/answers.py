@@ -34,7 +34,9 @@ def choose(predictions: pd.DataFrame, pictures: pd.DataFrame) -> dict[str, float
     """
     val = pictures[pictures["part"] == VAL]
     if val.empty:
-        raise DataError("no picture is in val: thresholds and temperature are chosen there")
+        raise DataError(
+            "no picture is in val: thresholds and temperature are chosen there. Give val a larger share of the split"
+        )
     predictions = check_predictions(predictions[predictions["sample_id"].isin(val["sample_id"])], val["sample_id"])
     actual = val.set_index("sample_id")["label"]
     if task_of(predictions) == CLASS:

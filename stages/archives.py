@@ -1,6 +1,5 @@
 """Archives from elsewhere (.zip, .tar, .tar.gz, .tgz): every member is judged before the first one is written."""
 
-import errno
 import glob
 import gzip
 import lzma
@@ -18,7 +17,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from stages.files import DataError, is_running
+from stages.files import FULL, DataError, is_running
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 LIMIT_BYTES = 2 * 2**40
@@ -127,7 +126,7 @@ def require_space(folder: Path, needed_bytes: int, doing: str) -> None:
 
 def disk_error(error: OSError, doing: str, folder: Path, needed_bytes: int | None) -> DataError:
     """What to tell the user when a write failed; `needed_bytes` is None or 0 where nobody knows."""
-    if error.errno != errno.ENOSPC:
+    if error.errno not in FULL:
         return DataError(f"{doing}: {error.filename or folder}: {error.strerror or error}")
     needs = f"{needed_bytes:,} bytes are needed" if needed_bytes else "how much is needed is not known beforehand"
     return DataError(f"{doing}: disk full, {needs} at {folder.resolve()}. Make room there; temporary files are removed")

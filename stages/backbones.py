@@ -286,7 +286,8 @@ def load_exactly(network: nn.Module, path: Path, as_built: str) -> None:
     for name in sorted(own.keys() | state.keys()):
         shapes = [tuple(tensors[name].shape) if name in tensors else "absent" for tensors in (own, state)]
         if shapes[0] != shapes[1]:
-            raise DataError(f"{path.parent}: `{name}` is {shapes[1]} in the file, {shapes[0]} in {as_built}")
+            anew = "Train the model anew, or name another"
+            raise DataError(f"{path.parent}: `{name}` is {shapes[1]} in the file, {shapes[0]} in {as_built}. {anew}")
     network.load_state_dict(state)
 
 

@@ -22,7 +22,7 @@ from stages.evaluate import EvaluateSettings
 from stages.files import DataError, new_folder, write_json
 from stages.harden import HardenSettings
 from stages.heatmaps import HeatmapSettings
-from stages.networks import family
+from stages.networks import families, family
 from stages.pretrain import ADAPTERS, PretrainSettings, renderer
 from stages.seeds import Seeds
 from stages.settings import Record, read_params, section
@@ -160,6 +160,8 @@ def _check_names(kind: str, params: dict[str, Any]) -> None:
             )
         if kind != "compare":
             _require_profiles(f"{kind}.{name}", entry)
+        if isinstance(entry, dict) and "family" in entry:
+            _require_one_of(f"{kind}.{name}.family", entry["family"], families())
 
 
 def _check_compare(name: str, params: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ def read_clip(job: Job) -> Read:
                 shown += [len(files)] * times
                 files.append(jpeg(resize(frame.rgb, *size), settings.jpeg_quality, "4:2:0"))
     except (OSError, UnreadablePicture) as error:
-        raise LostPicture(f"{job.path}: cannot be read any more: {error}") from None
+        raise LostPicture(f"{job.path}: cannot be read any more: {error}. Restore it, or run `dvc repro`") from None
     known = {
         "sample_id": job.sample_id,
         "offsets": np.cumsum([0, *map(len, files)]).tolist(),

@@ -7,93 +7,20 @@ for right. A part of DVC's cache is hashed, drawn by chance; `--all` hashes all 
 """
 
 import argparse
-import multiprocessing
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from dvc.exceptions import DvcException
-
-from stages.command import run
-from stages.doctoring import Finding, environment, history, lock, machine, processes, room, several, sources, storage, wishes
-from stages.files import DataError
-from stages.settings import PARAMS, read_params
-from stages.verify import differences, manifests
+from stages.doctoring import Finding, environment
 
 # What comes first decides whether the rest can be well.
 ORDER = (
     "environment packages git settings cache state locks processes disk data results memory GPU machine browser temporaries"
 ).split()
 
-
-def _outputs(root: Path) -> tuple[list[lock.Output], list[Finding]]:
-    """What dvc.lock says was made, and what is wrong with the files of the graph."""
-    outputs: list[lock.Output] = []
-    found: list[Finding] = []
-    for graph in lock.graphs(root):
-        try:
-            outputs += lock.outputs(graph, root)
-        except lock.Damaged as error:
-            found += error.args
-    return outputs, found
-
-
-def _stored(root: Path, outputs: list[lock.Output], everything: bool) -> tuple[list[lock.Output], list[Finding]]:
-    """The outputs that the cache does not have, and findings about cache and databases."""
-    try:
-        folder = storage.cache_folder(root)
-        found = storage.cache_findings(folder, outputs, everything) + storage.state_findings(root)
-    except DvcException as error:  # its settings are read first
-        remedy = "mend .dvc/config, or `git checkout .dvc/config`"
-        return [], [Finding("cache", f"{root / storage.DVC / 'config'}: {error}", remedy, stops=True)]
-    return [out for out in outputs if out.cached and not storage.place(folder, out.md5).is_file()], found
-
-
-def _results(root: Path) -> list[Finding]:
-    """Every output against the manifest that its stage left."""
-    folders = manifests([root / name for name in ("data", "models", "reports")])
-    if wrong := differences(folders):
-        remedy = "remove that folder and what `cache` names above, then `dvc repro`"
-        return [
-            Finding("results", f"{len(wrong)} files are not as their stage left them: {several(wrong, 8)}", remedy, stops=True)
-        ]
-    return [Finding("results", f"{len(folders)} folders are as their stages left them")]
-
-
-def _settings(root: Path) -> tuple[dict[str, Any], list[Finding]]:
-    try:
-        params = read_params(root / PARAMS)
-    except DataError as error:
-        remedy = f"mend it, or `git checkout {PARAMS}` brings back the last commit's"
-        return {}, [Finding("settings", str(error), remedy, stops=True)]
-    return params, []
-
-
-def examine(root: Path, everything: bool) -> list[Finding]:
-    """All that is found, in the order in which it matters."""
-    params, found = _settings(root)
-    # PyTorch takes seconds to import: another process does it meanwhile.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        asked = pool.submit(wishes.examine, params) if params else None
-        found += environment.findings() + machine.findings() + processes.findings(root) + room.writing_findings(root)
-        outputs, damaged = _outputs(root)
-        absent, stored = _stored(root, outputs, everything)
-        found += damaged or stored
-        found += history.findings(root, outputs)
-        found += _results(root) if everything else []
-        settled, demands = asked.result() if asked else ([], [])
-    found += settled
-    if isinstance(params.get("datasets"), dict) and isinstance(
-        params.get("profile"), str
-    ):  # else `settings` says what is wrong
-        found += sources.findings(params)
-        found += room.disk_findings(root, params, outputs, absent)
-        found += room.memory_findings(demands, machine.memory_bytes(), machine.gpus())
-    return sorted(found, key=lambda finding: ORDER.index(finding.topic))
+NOT_LOOKED = Finding("machine", "all else is looked at once the packages are there")
 
 
 def _lines(finding: Finding, number: str, width: int) -> list[str]:
@@ -125,10 +52,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="check machine, environment, settings, data, cache, disk, and say what to do")
     parser.add_argument("--all", action="store_true", help="hash the whole cache and every output: a second per GB or two")
     args = parser.parse_args()
-    root = Path()
-    if not (root / storage.DVC).is_dir():
-        raise DataError(f"{root.resolve()}: no .dvc folder here. Run it from the repository's root")
-    found = examine(root, args.all)
+    around = environment.findings()
+    # Whoever lacks a package asks for the doctor: what is not of Python itself is imported once the packages are there.
+    if any(finding.stops and finding.topic == "packages" for finding in around) or sys.version_info < environment.LEAST_PYTHON:
+        _conclude([*around, NOT_LOOKED])
+        return
+    try:
+        from stages.command import run
+        from stages.doctoring.examination import examine
+    except ImportError as error:
+        _conclude([*around, environment.unusable(error), NOT_LOOKED])
+        return
+    run(lambda: _conclude(around + examine(Path(), args.all)))
+
+
+def _conclude(found: Sequence[Finding]) -> None:
+    """Print what is found, and exit with 1 where something stops."""
+    found = sorted(found, key=lambda finding: ORDER.index(finding.topic))
     # Whole lines where no person reads them: a search for a message then finds it.
     print(report(found, shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000))
     if any(finding.stops for finding in found):
@@ -136,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -21,6 +21,7 @@ import psutil
 MANIFEST = "manifest.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)  # what a full disk says, or a quota that is used up
 _MEND = "Mend it there, or get the file anew"
+_OWN = ("data", "models", "reports")  # folders that stages fill, in the project's folder, where stages run
 
 
 class DataError(Exception):
@@ -207,8 +208,10 @@ def require_manifest(folder: Path) -> None:
     """Refuse a folder that is not as its stage left it."""
     if problems := check_manifest(folder):
         shown = "\n  ".join(problems[:5])
-        raise DataError(
-            f"{folder} is not as its stage left it:\n  {shown}\n"
-            "DVC's cache may hold the altered bytes: `python -m stages.doctor --all` names those files. "
-            f"Remove them and {folder}, then run `dvc repro`"
-        )
+        remedy = "Get it anew from where it came"  # which no stage here can make again
+        if Path(os.path.relpath(folder)).parts[:1] in [(name,) for name in _OWN]:
+            remedy = (
+                "DVC's cache may hold the altered bytes: `python -m stages.doctor --all` names those files. "
+                f"Remove them and {folder}, then run `dvc repro`"
+            )
+        raise DataError(f"{folder} is not as its stage left it:\n  {shown}\n{remedy}")

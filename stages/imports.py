@@ -13,6 +13,7 @@ import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from stages.command import run
 from stages.files import DataError, new_folder, sha256_file, write_json
@@ -39,10 +40,26 @@ def _loaded_by_name(node: ast.Call, module: Path) -> Path | None:
     """The folder of `importlib.import_module(f"stages.<folder>.{name}")`: any of it may be meant."""
     if not (isinstance(node.func, ast.Attribute) and node.func.attr == "import_module"):
         return None
-    if found := re.match(r"f['\"]stages\.(\w+)\.\{", ast.unparse(node.args[0])):
+    if node.args and (found := re.match(r"f['\"]stages\.(\w+)\.\{", ast.unparse(node.args[0]))):
         return PACKAGE / found[1]
-    where = f"{module.relative_to(PACKAGE.parent)}: line {node.lineno}"
-    raise DataError(f"{where}: only import_module(f'stages.<folder>.{{name}}') can be followed: write it so")
+    raise _unknown(node, module)
+
+
+def _unknown(node: ast.expr | ast.stmt, module: Path) -> DataError:
+    return DataError(
+        f"{module.relative_to(PACKAGE.parent)}: line {node.lineno}: `{ast.unparse(node)}` cannot be followed: write it as "
+        '`import stages.x` or `from stages.x import y`, by name as `importlib.import_module(f"stages.<folder>.{name}")`'
+    )
+
+
+def _cannot_be_followed(node: ast.AST) -> TypeGuard[ast.ImportFrom | ast.expr]:
+    """A relative import, or a way to import by name other than `importlib.import_module`."""
+    if isinstance(node, ast.ImportFrom):
+        by_name = node.module == "importlib" and {alias.name for alias in node.names} & {"import_module", "__import__", "*"}
+        return node.level > 0 or bool(by_name)
+    return (isinstance(node, ast.Name) and node.id == "__import__") or (
+        isinstance(node, ast.Attribute) and node.attr == "__import__"
+    )
 
 
 @functools.cache
@@ -51,6 +68,8 @@ def _named(module: Path) -> tuple[frozenset[Path], frozenset[Path]]:
     found: set[Path] = set()
     folders: set[Path] = set()
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if _cannot_be_followed(node):
+            raise _unknown(node, module)
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

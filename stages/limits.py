@@ -1,11 +1,10 @@
 """A machine at its limits while it trains: what to tell of a lack of memory, and of a full disk."""
 
-import errno
 from pathlib import Path
 
 import torch
 
-from stages.files import DataError
+from stages.files import FULL, DataError
 
 
 def explained(error: BaseException, batch_size: int, work: Path) -> DataError | None:
@@ -18,7 +17,7 @@ def explained(error: BaseException, batch_size: int, work: Path) -> DataError | 
         memory = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "memory"
         half = max(1, batch_size // 2)
         return DataError(f"out of {memory} at batch_size {batch_size}: try batch_size={half} ({error})")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in FULL:
         for path in work.glob("*.partial"):
             path.unlink()
         again = "Make room and run the same command again: it goes on behind the last epoch"

@@ -98,7 +98,7 @@ def read_picture(path: Path, sha256: str, at_least_px: int | None = None) -> RGB
             raise LostPicture(f"{path}: altered since it was cleaned (sha256 differs). Restore it, or run `dvc repro`")
         return decode(data, at_least_px)[0]
     except (OSError, UnreadablePicture) as error:
-        raise LostPicture(f"{path}: cannot be read any more: {error}") from None
+        raise LostPicture(f"{path}: cannot be read any more: {error}. Restore it, or run `dvc repro`") from None
 
 
 def cut(rgb: RGB, width_px: float, box_xyxy_px: ArrayLike) -> RGB:

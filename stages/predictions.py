@@ -19,6 +19,7 @@ from stages.tables import validated
 
 CLASS, BOX, JOINTS = "class", "box", "joints"
 TABLE = "predictions.parquet"  # in data/predictions/<dataset>/<model>/
+_ANEW = "Run `dvc repro` for that model, or train it anew"
 FEATURES = "features.json"  # beside it, of the image family: what goes into the head, in two dimensions
 
 PREDICTIONS = pa.DataFrameSchema(
@@ -83,12 +84,14 @@ def box_rows(found: pd.DataFrame, sample_ids: pd.Series, task: str = BOX) -> pd.
 
 def check_predictions(predictions: pd.DataFrame, sample_ids: pd.Series) -> pd.DataFrame:
     """The table, checked: right columns, finite scores, every picture predicted and no other. Raises DataError."""
-    predictions = validated(PREDICTIONS, predictions.reset_index(drop=True), "the predictions break the table's rules")
+    predictions = validated(
+        PREDICTIONS, predictions.reset_index(drop=True), f"the predictions break the table's rules. {_ANEW}"
+    )
     missing = sorted(set(sample_ids) - set(predictions["sample_id"]))
     strange = sorted(set(predictions["sample_id"]) - set(sample_ids))
     if missing or strange:
         raise DataError(
             f"{len(missing)} of {len(sample_ids)} pictures have no prediction ({missing[:3]}), {len(strange)} "
-            f"predictions no picture ({strange[:3]}): nothing is averaged over fewer"
+            f"predictions no picture ({strange[:3]}): nothing is averaged over fewer. {_ANEW}"
         )
     return predictions

@@ -263,7 +263,9 @@ def require_finite(figures: pd.DataFrame) -> None:
     table = figures.set_index("part")
     if (bad := ~np.isfinite(table)).any(axis=None):
         part, name = bad.stack().idxmax()
-        raise DataError(f"{part}.{name} is not a finite number: nothing is written")
+        raise DataError(
+            f"{part}.{name} is not a finite number: nothing is written. Train that model anew, or run `dvc repro` for it"
+        )
 
 
 def verdict(low: float, high: float) -> str:

@@ -33,7 +33,7 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
         raise DataError(f"{path}: no such file. Run from the repository's root") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save it as UTF-8") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2020-13-45, which is no date; lists nested without end
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # `!!timestamp x`; lists nested without end
         raise DataError(f"{path}: not YAML: {error}") from None
     if not isinstance(params, dict):
         raise DataError(f"{path}: expected a mapping at the top, found {type(params).__name__}")

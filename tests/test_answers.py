@@ -332,7 +332,7 @@ def test_mixed_tasks_are_refused() -> None:
 
 
 def test_fault_32_without_any_picture_in_val_nothing_can_be_chosen() -> None:
-    message = "no picture is in val: thresholds and temperature are chosen there"
+    message = "no picture is in val: thresholds and temperature are chosen there. Give val a larger share of the split"
     table = OVERSURE.assign(part="unseen")
     assert refused(OVERSURE_SCORES, table) == message
     assert refused(boxes(table), table) == message

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from stages.archives import unpack
-from stages.files import DataError
+from stages.files import FULL, DataError
 
 ROOT = Path(__file__).parents[1]
 GOOD = {"images/a.jpg": b"a" * 3000, "images/deep/b c é.jpg": os.urandom(3000), "list.json": b"{}"}
@@ -288,9 +288,10 @@ def test_fault_08_no_room_is_found_before_anything_is_unpacked(tmp_path: Path, m
     refused(make(tmp_path / "a.zip", *GOOD.items()), "needs 6,002 bytes, .* has 100 free")
 
 
-def test_fault_08_disk_full_while_extracting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", FULL, ids=os.strerror)
+def test_fault_08_disk_full_while_extracting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     archive = make(tmp_path / "a.tar", *GOOD.items())
     monkeypatch.setattr(tarfile.TarFile, "makefile", full)

@@ -361,7 +361,7 @@ def test_fault_25_a_box_is_clipped_by_rule(
         ([1, 2, 10**400, 3], "box_not_a_number"),
     ],
 )
-def test_fault_25_26_a_refused_box_is_counted_and_its_class_kept(
+def test_fault_25_a_refused_box_is_counted_and_its_class_kept(
     source: Callable[..., Path], cleaned: Cleaned, picture: Make, box: Any, reason: str
 ) -> None:
     root = source(3, **extra("x", 2, (100, 80), box), files={"x.png": picture(7, 100, 80)})

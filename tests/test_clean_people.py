@@ -124,7 +124,7 @@ def test_a_strict_edge_is_a_setting(people_source: Callable[..., Path], cleaned:
     assert "clean.joints.strict: unknown key. Did you mean `strict_edge`?" in done.err
 
 
-def test_fault_27_the_rules_in_their_order_each_with_its_count(people_source: Callable[..., Path], cleaned: Cleaned) -> None:
+def test_the_rules_in_their_order_each_with_its_count(people_source: Callable[..., Path], cleaned: Cleaned) -> None:
     out = {3: (-5, 5), 4: (500, 5)}
     root = people_source(
         {

@@ -88,7 +88,7 @@ def repo(_finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def outputs() -> list[lock.Output]:
-    return [out for graph in lock.graphs(Path()) for out in lock.outputs(graph, Path())]
+    return [out for graph in lock.graphs() for out in lock.outputs(graph)]
 
 
 def cache(everything: bool = True) -> list[Finding]:
@@ -213,6 +213,15 @@ def test_a_lock_that_was_cut_off_is_put_back_from_the_copy(repo: Path) -> None:
     assert Path("dvc.lock").read_bytes() == whole
 
 
+def test_a_lock_that_lacks_its_last_line_end_alone_is_no_stop(repo: Path) -> None:
+    lock_file = Path("dvc.lock")
+    assert lock.remarks(Path("dvc.yaml")) == []
+    lock_file.write_text(lock_file.read_text().rstrip("\n"))  # an editor's doing
+    (found,) = lock.remarks(Path("dvc.yaml"))
+    assert "dvc.lock: its last line has no end" in found.says and found.remedy and not found.stops
+    assert "all 7 objects" in cache()[0].says
+
+
 def test_a_damaged_graph_is_named(repo: Path) -> None:
     Path("dvc.yaml").write_text("stages: [\n")
     with pytest.raises(lock.Damaged) as caught:
@@ -299,8 +308,27 @@ def test_a_damaged_lock_of_dvc_is_named(repo: Path) -> None:
         assert found.says.startswith(".dvc/tmp/rwlock: damaged") and found.stops, text
 
 
+def wait_for_name(pid: int, name: str) -> None:
+    for _ in range(600):
+        if Path(*psutil.Process(pid).cmdline()[:1]).name == name:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {pid} is not {name}")
+
+
 def test_a_lock_of_git_that_nobody_holds(repo: Path) -> None:
-    Path(".git/index.lock").touch()
+    index = Path(".git/index.lock")
+    index.touch()
+    (found,) = found_of("locks")
+    assert "git is at work here, or was killed" in found.says and found.remedy and not found.stops  # of an editor, perhaps
+    os.utime(index, (time.time() - 90,) * 2)
+    sleep = shutil.which("sleep")
+    with subprocess.Popen(["/usr/bin/git", "60"], executable=sleep, cwd=repo / "out") as living:
+        try:
+            wait_for_name(living.pid, "git")
+            assert not found_of("locks")[0].stops
+        finally:
+            living.kill()
     (found,) = found_of("locks")
     assert ".git/index.lock" in found.says and found.stops
     follow(found)
@@ -341,12 +369,25 @@ def started(repo: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def test_a_stage_without_dvc_is_named_with_its_process(repo: Path) -> None:
+def test_what_a_killed_dvc_left_running_is_named_with_its_process(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = Path("dvc.yaml")
+    monkeypatch.setenv("DVC_STAGE", "slow")  # as DVC tells a stage of its
     with started(repo, "-m", "stages.slow") as process:
+        (found,) = found_of("processes")
+        assert f"by hand: stages.slow (process {process.pid})" in found.says and not found.remedy, "no command of the graph"
+        graph.write_text(graph.read_text().replace("cmd: cat", "cmd: python -m stages.slow && cat"))
         (found,) = found_of("processes")
         assert f"stages.slow (process {process.pid})" in found.says and f"kill {process.pid}" in found.remedy
         os.chdir("out")
         assert "none left over" in found_of("processes")[0].says  # it is another folder's
+
+
+def test_a_stage_that_was_started_by_hand_is_no_orphan(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("dvc.yaml").write_text(Path("dvc.yaml").read_text().replace("cmd: cat", "cmd: python -m stages.slow && cat"))
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    with started(repo, "-m", "stages.slow") as process:
+        (found,) = found_of("processes")
+        assert f"started by hand: stages.slow (process {process.pid})" in found.says and not found.remedy
 
 
 def test_a_stage_of_a_running_dvc_is_a_run_that_goes_on(repo: Path) -> None:
@@ -354,8 +395,13 @@ def test_a_stage_of_a_running_dvc_is_a_run_that_goes_on(repo: Path) -> None:
     with started(repo, "dvc") as process:
         (found,) = found_of("processes")
         assert "a run is going on: stages.slow" in found.says and not found.remedy
-        Path(".dvc/tmp/lock").write_text(f" {process.pid}\n")
         assert f"DVC is at work here, process {process.pid}" in found_of("locks")[0].says
+        whole = Path("dvc.lock").read_text()
+        Path("dvc.lock").write_text(whole[: len(whole) // 2])  # which it may be writing at this moment
+        with pytest.raises(lock.Damaged) as caught:
+            outputs()
+        (writing,) = caught.value.args
+        assert f"DVC is at work (process {process.pid}) and may be writing it" in writing.says and not writing.stops
     assert not found_of("locks")
 
 
@@ -444,6 +490,22 @@ def test_commands_of_another_environment_are_told_of(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     (found,) = [found for found in environment.findings() if found.topic == "environment"]
     assert f"`dvc` is {tmp_path / 'dvc'}, of another environment" in found.says and found.stops
+
+
+def test_a_shim_of_the_same_python_is_this_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pyenv and asdf have them: scripts in a folder of their own, which start the chosen Python."""
+
+    def shims(python: str) -> list[str]:
+        for name, line in {"python": f'exec "{python}" "$@"', "dvc": f'exec "{python}" -m dvc "$@"'}.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+            (tmp_path / name).chmod(0o755)
+        return [found.says for found in environment.findings() if found.topic == "environment" and found.stops]
+
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert shims(sys.executable) == []
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))  # it is of another one than asks
+    assert len(shims(sys.executable)) == 2
+    assert "does not answer" in shims("/no/such/python")[0]
 
 
 # Settings, data, room, results ---------------------------------------------------------------------------------------
@@ -553,6 +615,25 @@ def test_a_figure_altered_by_hand_is_named_and_the_remedy_mends_it(repo: Path) -
     assert "as committed" in history.findings(Path(), outputs())[0].says
 
 
+def test_the_way_back_names_what_differs_and_keeps_other_edits(repo: Path) -> None:
+    Path("README").write_text("first")
+    call(repo, "git", "add", "README")
+    call(repo, "git", "commit", "-qm", "more")
+    before = Path("dvc.yaml").read_text()
+    for path in (Path("README"), Path("dvc.yaml"), Path("metrics/new.json")):
+        path.write_text("edited")
+    (found,) = [found for found in history.findings(Path(), []) if found.topic == "git"]
+    keeps, goes_back = re.findall(r"`([^`]+)`", found.remedy)
+    assert keeps == "git add metrics dvc.yaml && git commit"
+    call(repo, "sh", "-c", goes_back)
+    assert Path("dvc.yaml").read_text() == before and Path("README").read_text() == "edited"
+    (found,) = [found for found in history.findings(Path(), []) if found.topic == "git"]
+    call(repo, "sh", "-c", re.findall(r"`([^`]+)`", found.remedy)[0] + " -qm new")
+    assert "as committed" in history.findings(Path(), outputs())[0].says
+    Path("params.yaml").touch()  # git does not know it: no way back to it
+    assert "git checkout" not in history.findings(Path(), [])[0].remedy
+
+
 def test_a_folder_without_git_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
@@ -592,6 +673,50 @@ def test_all_holds_outputs_against_their_manifests(repo: Path, stage: Any, monke
     done = stage("doctor", "--all")
     assert done.code == 1 and "data/wood/a: altered" in done.out
     assert "data/wood/a" not in stage("doctor").out
+
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {name!r}:
+            raise ModuleNotFoundError("No module named " + repr(name), name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def ask(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [sys.executable, *options, "-m", "stages.doctor"], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PATH": path},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dvc",
+        "packaging",
+        "psutil",
+        "torch",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("filelock", "pandas", "pydantic", "timm", "yaml")),
+    ],
+)
+def test_a_package_that_is_missing_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BLOCKED.format(name=name))
+    done = ask(tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr, done.stderr[-3000:]
+    wrong = done.stdout[done.stdout.index("Would stop a run") :].partition("\n\n")[0]
+    assert re.search(rf"packages .*{name}", wrong) and "make setup" in wrong
+
+
+def test_a_python_without_any_package_is_told_of(tmp_path: Path) -> None:
+    done = ask(tmp_path, "-S")  # as the system's own
+    assert done.returncode == 1 and not done.stderr
+    assert re.search(r"packages .* has not the packages of requirements.txt", done.stdout) and "make setup" in done.stdout
 
 
 def test_outside_of_a_project_it_says_where_to_run(stage: Any, tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ def test_fault_39_an_altered_cache_object_is_found_by_verify_and_training_refuse
     refused = call(tmp_path, *DVC, "repro", "train", ok=False)
     message = next(line for line in refused.splitlines() if line.startswith("error: "))
     assert message == "error: clean is not as its stage left it:"
-    assert "clean/samples.parquet: altered: sha256 " in refused and "dvc repro" in refused
+    assert "clean/samples.parquet: altered: sha256 " in refused and "Get it anew" in refused
     assert not (tmp_path / "models").exists() or not list((tmp_path / "models").iterdir())
     record_property("says", refused[refused.index(message) : refused.index("ERROR: failed to reproduce")].strip())
 

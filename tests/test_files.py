@@ -154,8 +154,22 @@ def test_fault_20_flipped_bit_is_named(tmp_path_factory: pytest.TempPathFactory,
     (folder / "bad.bin").write_bytes(data)
     (problem,) = check_manifest(folder)
     assert problem.startswith(f"{folder / 'bad.bin'}: altered: sha256 {sha256_bytes(data)}, {sha256_bytes(bytes(300))}")
-    with pytest.raises(DataError, match=r"bad\.bin[\s\S]*dvc repro"):
+    with pytest.raises(DataError, match=r"bad\.bin[\s\S]*Get it anew from where it came$"):
         require_manifest(folder)
+
+
+@pytest.mark.parametrize("own", ["data/clean/few", "models/fox", "reports"])
+def test_what_a_stage_makes_is_made_again_and_what_came_from_elsewhere_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for folder in (Path(own), tmp_path / "here" / own):
+        with pytest.raises(DataError, match=r"Remove them and .*, then run `dvc repro`$"):
+            require_manifest(folder)
+    for folder in (Path("given"), Path("..") / own, tmp_path / own, Path("given/../../models/fox"), Path()):
+        with pytest.raises(DataError, match=r"json\nGet it anew from where it came$"):
+            require_manifest(folder)
 
 
 def test_manifest_check_tells_missing_shorter_and_strange_files(tmp_path: Path) -> None:

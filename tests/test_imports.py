@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stages import imports
+from stages.files import DataError
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -81,10 +84,36 @@ def test_a_new_import_is_followed(here: dict[str, dict[str, str]], package: Path
     assert set(listed(package, tmp_path / "code")["split"]) - set(here["split"]) == {"stages/new.py"}
 
 
+def test_what_cannot_be_followed_is_refused_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "stages"
+    monkeypatch.setattr(imports, "PACKAGE", package)
+    (package / "pages").mkdir(parents=True)
+    (package / "threads.py").write_text("")
+    lines = [
+        "from . import split", "from .split import main", "from .. import split", "from importlib import import_module",
+        "from importlib import util, import_module as load", "from importlib import *", "__import__('stages.split')",
+        "importlib.__import__('stages.split')", "load = __import__", "importlib.import_module(name='stages.split')",
+        "importlib.import_module('stages.split')", "importlib.import_module(f'stages.{name}')",
+    ]  # fmt: skip
+    for number, line in enumerate(lines):
+        module = package / f"pages/new{number}.py"
+        module.write_text(f"import importlib\n\n\n{line}\n")
+        message = rf"^stages/pages/new{number}\.py: line 4: `.*` cannot be followed: write it as `import stages\.x`"
+        with pytest.raises(DataError, match=message):
+            imports.imported(module)
+        module.unlink()
+    sound, page = package / "sound.py", package / "pages/page.py"
+    sound.write_text(
+        "from importlib import metadata, util\nimport importlib\nimportlib.import_module(f'stages.pages.{name}')\n"
+    )
+    page.write_text("")
+    assert imports.imported(sound) == {sound, page, package / "threads.py"}
+
+
 def test_a_module_by_name_that_cannot_be_followed_is_refused(package: Path, tmp_path: Path) -> None:
     with (package / "stages/split.py").open("a") as file:
         file.write("\n\nimport importlib\n\nimportlib.import_module(input())\n")
     words = [sys.executable, "-m", "stages.imports", "--out", str(tmp_path / "code")]
     done = subprocess.run(words, cwd=package, env={"PYTHONPATH": str(package)}, capture_output=True, text=True)
     assert done.returncode == 1 and not (tmp_path / "code").exists()
-    assert "stages/split.py" in done.stderr and "line" in done.stderr and "can be followed" in done.stderr
+    assert "stages/split.py" in done.stderr and "line" in done.stderr and "cannot be followed" in done.stderr

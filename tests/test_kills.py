@@ -63,10 +63,11 @@ if __name__ == "__main__":
     run(main)
 """
 
-# Stands for dvc where its start would take seconds: one that starts a stage as DVC does, in a shell that knows the stage's name.
+# Stands for dvc where its start would take seconds: one of its name that starts a stage as DVC does, in a shell that knows the
+# stage's name and the project.
 LIKE_DVC = """
 import os, subprocess, sys
-subprocess.run([*sys.argv[1:]], env=os.environ | {"DVC_STAGE": "slow"})
+subprocess.run([*sys.argv[1:]], env=os.environ | {"DVC_STAGE": "slow", "DVC_ROOT": os.getcwd()})
 """
 
 
@@ -74,7 +75,8 @@ subprocess.run([*sys.argv[1:]], env=os.environ | {"DVC_STAGE": "slow"})
 def folder(tmp_path: Path) -> Path:
     """A DVC project with a stage `slow` of some two seconds."""
     (tmp_path / "stage.py").write_text(STAGE)
-    (tmp_path / "like_dvc.py").write_text(LIKE_DVC)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/dvc").write_text(LIKE_DVC)
     (tmp_path / ".dvc").mkdir()
     return tmp_path
 
@@ -149,13 +151,19 @@ def test_fault_41_dvc_is_killed_and_started_again_at_once(folder: Path, start: S
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.parametrize("shell", [[], ["sh", "-c", '"$@"; true', "sh"]], ids=["its own child", "a shell between"])
+@pytest.mark.parametrize(
+    "shell",
+    [
+        [],
+        ["sh", "-c", '"$@"; true', "sh"],
+        ["python", "-c", "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])"],
+    ],
+    ids=["its own child", "a shell between", "in a session of its own"],
+)
 def test_fault_41_a_stage_and_its_workers_end_with_dvc(
     folder: Path, start: Start, shell: list[str], method: str, record_property: Says
 ) -> None:
-    dvc = start(
-        "python", "like_dvc.py", *shell, *stage(2), START=method, LONG="400"
-    )  # its workers hear nothing of it meanwhile
+    dvc = start("python", "bin/dvc", *shell, *stage(2), START=method, LONG="400")  # its workers hear nothing of it meanwhile
     wait_for(lambda: steps(folder) > 4)
     left = psutil.Process(dvc.pid).children(recursive=True)
     dvc.kill()
@@ -167,7 +175,7 @@ def test_fault_41_a_stage_and_its_workers_end_with_dvc(
 
 def test_fault_41_dvc_dies_before_its_stage_has_begun(folder: Path, start: Start, record_property: Says) -> None:
     """A stage imports for seconds before it can look whether dvc is there."""
-    dvc = start("python", "like_dvc.py", *stage(), IMPORTS_S="1")
+    dvc = start("python", "bin/dvc", *stage(), IMPORTS_S="1")
     wait_for(lambda: psutil.Process(dvc.pid).children())
     (left,) = psutil.Process(dvc.pid).children()
     wait_for(lambda: "stage.py" in left.cmdline())
@@ -176,6 +184,25 @@ def test_fault_41_dvc_dies_before_its_stage_has_begun(folder: Path, start: Start
     assert "error: the dvc that started this stage has ended, so nothing was begun. Run `dvc repro` again" in printed
     record_property("says", printed.strip())
     assert not (folder / "work").exists() and not (folder / "out").exists()
+
+
+def test_a_stage_that_leaves_dvc_for_a_session_of_its_own_runs(folder: Path, start: Start) -> None:
+    """As a cluster's daemon starts it: another parent, DVC's variables, and no dvc above it that anybody could name."""
+    leave = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid(); os.execvp(sys.argv[1], sys.argv[1:])"
+    dvc = start("python", "bin/dvc", "python", "-c", leave, *stage(3))
+    printed, _ = dvc.communicate(timeout=60)  # the stage holds the same pipe
+    assert printed == "note: this stage goes on should dvc be killed: no dvc is found among the processes above it\n"
+    assert check_manifest(folder / "out") == [] and steps(folder) == 3
+
+
+@pytest.mark.parametrize("more", [{}, {"DVC_ROOT": "."}], ids=["alone", "with the project's"])
+def test_a_users_own_variables_tie_a_stage_to_nothing(folder: Path, start: Start, more: dict[str, str]) -> None:
+    shell = start("sh", "-c", '"$@"; true', "sh", *stage(30), DVC_STAGE="mine", **more)
+    wait_for(lambda: steps(folder) > 4)
+    shell.kill()
+    printed, _ = shell.communicate(timeout=60)
+    assert printed.count("\n") == len(more) and all(line.startswith("note: ") for line in printed.splitlines())
+    assert check_manifest(folder / "out") == [] and steps(folder) == 30
 
 
 def test_a_stage_started_by_hand_outlives_what_started_it(folder: Path, start: Start) -> None:
@@ -284,6 +311,8 @@ LOCK = "schema: '2.0'\nstages:\n" + "".join(
 def locked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A `dvc.lock` of eight stages of which a copy is kept, as one of the stages begins."""
     monkeypatch.chdir(folder)
+    train = {"cmd": "python -m stages.train --model ${key}", "outs": ["models/${key}"]}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {"foreach": dict.fromkeys("abcdefgh", 1), "do": train}}}))
     Path("dvc.lock").write_text(LOCK)
     dvc_lock.keep()
     return Path("dvc.lock")
@@ -292,10 +321,7 @@ def locked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_lock_cut_off_anywhere_is_put_back(locked: Path) -> None:
     """After stage c, whose entry alone is another: wherever the writing was cut off within the stages that the copy holds."""
     after = LOCK.replace(f"{2:032x}", f"{99:032x}")
-    whole = after.index("  train@h:\n") + len(
-        "  train@h:\n"
-    )  # from there on a cut at a line's end is of the last stage's entry
-    for end in range(whole):
+    for end in range(len(after)):
         locked.write_text(after[:end])
         assert dvc_lock.is_cut_off(locked), repr(after[:end][-30:])
     assert dvc_lock.mend() == [locked] and locked.read_text() == LOCK
@@ -318,6 +344,81 @@ def test_a_lock_cut_off_anywhere_is_put_back(locked: Path) -> None:
 def test_a_lock_that_no_kill_cut_off_is_left_alone(locked: Path, text: str) -> None:
     locked.write_text(text)
     assert dvc_lock.mend() == [] and locked.read_text() == text
+
+
+def test_a_lock_whose_last_output_was_taken_out_of_the_graph_is_left_alone(locked: Path) -> None:
+    """Its last entry is the beginning of the copy's."""
+    Path("dvc.lock").write_text(LOCK + "    - path: metrics/h\n      md5: 1\n")
+    dvc_lock.keep()
+    locked.write_text(LOCK)
+    assert dvc_lock.mend() == []
+    graph = yaml.safe_load(Path("dvc.yaml").read_text())
+    graph["stages"]["train"]["do"]["metrics"] = ["metrics/${key}"]
+    Path("dvc.yaml").write_text(yaml.safe_dump(graph))
+    assert dvc_lock.mend() == [locked]
+
+
+def test_a_lock_whose_last_stage_was_removed_is_left_alone(locked: Path) -> None:
+    """As `dvc remove` does: the stage is no longer in the graph."""
+    dvc_lock.copy_of(locked).write_text(LOCK + "  report:\n    cmd: x\n")
+    assert dvc_lock.mend() == [] and locked.read_text() == LOCK
+    Path("dvc.yaml").write_text(Path("dvc.yaml").read_text() + "  report: {cmd: x}\n")
+    assert dvc_lock.mend() == [locked]
+
+
+@pytest.mark.parametrize("how", ["checkout", "stash", "experiment"])
+def test_a_lock_that_came_from_git_is_left_alone(locked: Path, how: str) -> None:
+    """An earlier one may well be the beginning of what is copied."""
+
+    def git(*words: str) -> None:
+        subprocess.run(("git", "-c", "user.name=t", "-c", "user.email=t@t", *words), check=True, capture_output=True)
+
+    earlier = LOCK[: LOCK.index("  train@e")]
+    locked.write_text(earlier)
+    assert dvc_lock.is_cut_off(locked), "as long as git does not have it"
+    git("init", "-q")
+    git("add", "dvc.lock")
+    git("commit", "-qm", "earlier")
+    locked.write_text(LOCK)
+    if how == "stash":
+        git("stash")
+    else:
+        git("commit", "-qam", "later")
+        git("checkout", "HEAD~", *(["--", "dvc.lock"] if how == "experiment" else []))
+    assert locked.read_text() == earlier
+    assert dvc_lock.mend() == [] and locked.read_text() == earlier
+    locked.write_text(LOCK[: LOCK.index("  train@d")])
+    assert dvc_lock.mend() == [locked], "one that git does not have"
+    (locked.parent / "empty").touch()
+    git("add", "empty")
+    locked.write_text("")
+    assert dvc_lock.mend() == [locked], "an empty file is no lock, though git has one"
+
+
+def test_a_lock_that_dvc_is_just_writing_is_left_alone(locked: Path, folder: Path, start: Start) -> None:
+    """`make` started beside a run."""
+    cut = LOCK[: LOCK.index("  train@e")]
+    locked.write_text(cut)
+    (folder / "dvc").write_text("import time\ntime.sleep(60)\n")
+    (folder / "look").mkdir()
+    dvc = subprocess.Popen([sys.executable, folder / "dvc"], cwd=folder / "look")
+    other = subprocess.Popen([sys.executable, "-c", "import time\ntime.sleep(60)"])
+    try:
+        wait_for(lambda: dvc_lock.at_work() == [dvc.pid])
+        mending = start("python", "-m", "stages.dvc_lock")
+        assert not mending.communicate()[0] and mending.returncode == 0
+        assert dvc_lock.mend() == [] and locked.read_text() == cut
+        dvc.kill()
+        dvc.wait()
+        (folder / ".dvc/tmp/lock").write_text(f" {dvc.pid}\n")  # the file stays behind
+        rwlock = folder / ".dvc/tmp/rwlock"
+        rwlock.write_text(json.dumps({"read": {"/x": [{"pid": other.pid, "cmd": "dvc repro"}]}}))
+        assert dvc_lock.mend() == [] and locked.read_text() == cut, "dvc under another name"
+    finally:
+        for process in (dvc, other):
+            process.kill()
+            process.wait()
+    assert dvc_lock.mend() == [locked]
 
 
 def test_the_next_stage_does_not_copy_a_lock_that_is_cut_off(locked: Path) -> None:

@@ -385,6 +385,6 @@ def test_fault_39_a_picture_altered_since_clean_is_refused(nine: tuple[pd.DataFr
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_picture_gone_since_clean_is_named(nine: tuple[pd.DataFrame, Path], workers: int) -> None:
     (nine[1] / "p4.png").unlink()
-    with pytest.raises(DataError, match=r"p4\.png: cannot be read any more") as raised:
+    with pytest.raises(DataError, match=r"p4\.png: cannot be read any more: .*\. Restore it, or run `dvc repro`$") as raised:
         batches(pictures_of(nine, workers=workers))
     assert "Traceback" not in str(raised.value)

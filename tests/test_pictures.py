@@ -94,7 +94,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(out[2]) < 20_000  # KB; the picture would be 750,000
 
 
-def test_fault_21_the_limit_itself_is_allowed(picture: Make) -> None:
+def test_fault_21_the_limit_itself_is_allowed_and_a_pixel_more_refused(picture: Make) -> None:
     assert decode(picture("red", 8, 6), max_pixels=48)[1] == (8, 6)
     assert reason_of_limit(picture("red", 8, 6), 47) == "too_large"
     assert reason_of_limit(png(2**31 - 1, 2**31 - 1, 8, 2, b""), 10**9) == "too_large"

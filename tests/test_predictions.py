@@ -47,7 +47,10 @@ def test_class_rows_keep_a_picture_and_a_class_called_NA() -> None:
 
 def test_class_rows_keep_a_score_that_is_none_for_the_check_to_refuse() -> None:
     rows = class_rows(pd.DataFrame({"fox": [0.5, NAN], "deer": [0.5, 1.0]}, index=["a", "b"]))
-    with pytest.raises(DataError, match=r"(?s)the predictions break the table's rules:.*score"):
+    with pytest.raises(
+        DataError,
+        match=r"(?s)the predictions break the table's rules\. Run `dvc repro` for that model, or train it anew:.*score",
+    ):
         check_predictions(rows, pd.Series(["a", "b"]))
 
 
@@ -185,7 +188,10 @@ def test_the_check_lets_pass_what_is_right_and_numbers_its_rows() -> None:
 def test_fault_60_a_score_that_is_none_fails(score: float, row: int) -> None:
     table = both()
     table.loc[row, "score"] = score
-    with pytest.raises(DataError, match=r"(?s)the predictions break the table's rules:.*score"):
+    with pytest.raises(
+        DataError,
+        match=r"(?s)the predictions break the table's rules\. Run `dvc repro` for that model, or train it anew:.*score",
+    ):
         check_predictions(table, IDS)
 
 
@@ -208,7 +214,10 @@ def test_a_probability_may_pass_one_by_what_float32_rounds() -> None:
     ],
 )
 def test_another_shape_of_predictions_fails(change: Callable[[pd.DataFrame], pd.DataFrame], word: str) -> None:
-    with pytest.raises(DataError, match=rf"(?s)the predictions break the table's rules:.*{word}"):
+    with pytest.raises(
+        DataError,
+        match=rf"(?s)the predictions break the table's rules\. Run `dvc repro` for that model, or train it anew:.*{word}",
+    ):
         check_predictions(change(both()), IDS)
 
 
@@ -232,7 +241,10 @@ def test_a_box_without_coordinates_and_coordinates_without_a_box_fail(row: int, 
 
 
 def test_fault_59_a_missing_prediction_and_one_of_no_picture_fail() -> None:
-    with pytest.raises(DataError, match=r"1 of 4 pictures have no prediction \(\['d'\]\), 0 .* averaged over fewer"):
+    with pytest.raises(
+        DataError,
+        match=r"1 of 4 pictures have no prediction \(\['d'\]\), 0 .* averaged over fewer\. Run `dvc repro` for that model",
+    ):
         check_predictions(both(), pd.Series([*IDS, "d"]))
     with pytest.raises(DataError, match=r"0 of 2 pictures .*, 1 predictions no picture \(\['c'\]\)"):
         check_predictions(both(), IDS[:2])

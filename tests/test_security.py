@@ -5,6 +5,7 @@ attack is shown to work on whoever does not look.
 """
 
 import copy
+import errno
 import inspect
 import json
 import os
@@ -310,6 +311,36 @@ def test_a_card_that_is_none_is_named(card: Any, says: str, tmp_path: Path) -> N
     with pytest.raises(DataError) as caught:
         networks.load(folder)
     assert str(caught.value).removeprefix(f"{folder / 'model.json'}: ").startswith(says)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MemoryError("no room"), torch.OutOfMemoryError("CUDA out of memory"), OSError(errno.ENOSPC, "No space left on device"),
+        ImportError("no timm"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_the_machines_faults_are_not_a_models(fault: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Path) -> None:
+        raise fault
+
+    monkeypatch.setattr(networks, "family", lambda _: SimpleNamespace(load=load))
+    with pytest.raises(type(fault)) as caught:
+        networks.load(yolo_folder(tmp_path / "given", None))
+    assert caught.value is fault
+
+
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("shapes"), FileNotFoundError(errno.ENOENT, "a"), OSError("no such hub")], ids=repr
+)
+def test_a_models_faults_are_named(fault: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Path) -> None:
+        raise fault
+
+    monkeypatch.setattr(networks, "family", lambda _: SimpleNamespace(load=load))
+    with pytest.raises(DataError, match=r"given/model\.json: not as a training leaves it \(\w+: .*\. Train the model anew"):
+        networks.load(yolo_folder(tmp_path / "given", None))
 
 
 def hostile_plans(trace: Path) -> dict[str, Any]:

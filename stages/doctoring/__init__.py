@@ -1,5 +1,6 @@
 """What `stages.doctor` looks at, a file for each side of a project; each gives findings and alters nothing.
 
+examination.py  all of what follows but the environment
 machine.py      cores, memory, GPU
 environment.py  Python, packages, programs
 wishes.py       params.yaml in every profile, and what its trainings ask of memory

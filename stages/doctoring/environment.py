@@ -5,20 +5,28 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from stages.doctoring import Finding, several
+
+try:
+    from packaging.requirements import InvalidRequirement, Requirement
+except ImportError:  # the doctor has to say what is missing, whatever is missing
+    NO_PACKAGES = True
+else:
+    NO_PACKAGES = False
 
 REQUIREMENTS = Path("requirements.txt")
 LEAST_PYTHON = (3, 11)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _SETUP = "`rm -f .venv/installed && make setup`"
+_ACTIVATE = "`. .venv/bin/activate` (Windows: `.venv\\Scripts\\activate`), or use `make`"
+_ANSWERS_S = 20  # how long a program may take to say where it is from
 
 
-def pinned(text: str) -> list[Requirement]:
+def pinned(text: str) -> "list[Requirement]":
     """The requirements of a locked file that hold on this machine. ValueError with the line for one that is none."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -34,7 +42,15 @@ def pinned(text: str) -> list[Requirement]:
     return found
 
 
+def unusable(error: ImportError) -> Finding:
+    """A package that is not there, or is there and does not work."""
+    return Finding("packages", f"{sys.executable} cannot import what a run needs: {error}", _SETUP, stops=True)
+
+
 def _packages() -> list[Finding]:
+    if NO_PACKAGES:
+        says = f"{sys.executable} has not the packages of {REQUIREMENTS}: `packaging` is missing"
+        return [Finding("packages", says, f"{_SETUP}, then {_ACTIVATE}", stops=True)]
     try:
         wanted = pinned(REQUIREMENTS.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -59,15 +75,33 @@ def _packages() -> list[Finding]:
     return found or [Finding("packages", f"all {len(wanted)} of {REQUIREMENTS} are installed in their pinned versions")]
 
 
-def _program(name: str) -> list[Finding]:
+def _prefix(python: str) -> Path | None:
+    """The environment of a Python, as it says itself: a shim of pyenv or asdf lies in a folder of its own."""
+    try:
+        done = subprocess.run(
+            [python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True, timeout=_ANSWERS_S
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Path(done.stdout.strip()).resolve()
+
+
+def _programs() -> list[Finding]:
     """dvc.yaml calls `python`, and the user `dvc`: both have to be this environment's."""
-    here, path = Path(sys.executable).parent, shutil.which(name)
-    if path is not None and Path(path).parent.resolve() == here.resolve():
-        return []
-    says = f"`{name}` is not found" if path is None else f"`{name}` is {path}, of another environment than {here}"
-    return [
-        Finding("environment", says, "`. .venv/bin/activate` (Windows: `.venv\\Scripts\\activate`), or use `make`", stops=True)
-    ]
+    here = Path(sys.executable).parent
+    python, dvc = shutil.which("python"), shutil.which("dvc")
+    found = []
+    if python is None:
+        found.append("`python` is not found")
+    elif (prefix := _prefix(python)) != Path(sys.prefix).resolve():
+        of = f"of another environment than {sys.prefix}" if prefix else "and does not answer"
+        found.append(f"`python` is {python}, {of}")
+    ours = {here.resolve()} | ({Path(python).parent.resolve()} if python and not found else set())  # a shim of dvc beside it
+    if dvc is None:
+        found.append("`dvc` is not found")
+    elif Path(dvc).parent.resolve() not in ours:
+        found.append(f"`dvc` is {dvc}, of another environment than {here}")
+    return [Finding("environment", says, _ACTIVATE, stops=True) for says in found]
 
 
 def findings() -> list[Finding]:
@@ -75,7 +109,7 @@ def findings() -> list[Finding]:
     if sys.version_info < LEAST_PYTHON:
         says = f"Python {version} at {sys.executable}"
         return [Finding("environment", says, "install 3.11 or newer, then `make PYTHON=/path/to/it`", stops=True)]
-    found = [*_program("python"), *_program("dvc")]
+    found = _programs()
     if shutil.which("git") is None:
         found.append(Finding("environment", "git is not found", "Debian: `apt install git`", stops=True))
     if not found:

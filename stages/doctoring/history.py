@@ -44,8 +44,12 @@ def findings(root: Path, outputs: list[Output]) -> list[Finding]:
             )
         ]
     found = _by_hand(root, outputs)
-    changed = [line[3:] for line in (_git(root, "status", "--porcelain", "--", *FIGURES) or "").splitlines()]
-    if changed:
-        says = f"not committed: {several(changed)}. `dvc metrics diff` compares with the last commit"
-        found.append(Finding("git", says, "`git add -A && git commit` keeps them; `git checkout . && dvc checkout` goes back"))
+    if changed := {name: said for name in FIGURES if (said := _git(root, "status", "--porcelain", "--", name))}:
+        lines = [line[3:] for said in changed.values() for line in said.splitlines()]
+        says = f"not committed: {several(lines)}. `dvc metrics diff` compares with the last commit"
+        remedy = f"`git add {' '.join(changed)} && git commit` keeps them"
+        committed = (_git(root, "ls-tree", "--name-only", "HEAD", "--", *changed) or "").splitlines()
+        if back := [name for name in changed if name in committed]:
+            remedy += f"; `git checkout HEAD -- {' '.join(back)} && dvc checkout` goes back"
+        found.append(Finding("git", says, remedy))
     return found or [Finding("git", "figures, parameters and dvc.lock are as committed, and as their stages left them")]

@@ -11,7 +11,7 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
 from stages import dvc_lock
-from stages.doctoring import Finding
+from stages.doctoring import Finding, several
 
 GRAPH, LOCK = "dvc.yaml", "dvc.lock"
 
@@ -46,9 +46,9 @@ def _parse(path: Path, remedy: str) -> Any:
         raise _damaged(f"{path}: {line}not YAML: {getattr(error, 'problem', error)}.{merging}".rstrip("."), remedy) from None
 
 
-def graphs(root: Path) -> list[Path]:
+def graphs() -> list[Path]:
     """Every dvc.yaml of the repository: in its root, and in a folder of its own."""
-    return [path for path in (root / GRAPH, *sorted(root.glob(f"[!.]*/{GRAPH}"))) if path.is_file()]
+    return [path for path in (Path(GRAPH), *sorted(Path().glob(f"[!.]*/{GRAPH}"))) if path.is_file()]
 
 
 def _bodies(graph: Path) -> dict[str, dict[str, Any]]:
@@ -72,26 +72,60 @@ def _not_cached(bodies: dict[str, dict[str, Any]]) -> list[re.Pattern[str]]:
     return patterns
 
 
-def outputs(graph: Path, root: Path) -> list[Output]:
+def _is_whole(document: Any, bodies: dict[str, dict[str, Any]]) -> bool:
+    """Whether the last stage of a lock has all outputs that the graph gives it."""
+    name, entry = list((document.get("stages") or {"": {}}).items())[-1]
+    body, outs = bodies.get(name.partition("@")[0], {}), entry.get("outs", [])
+    return len(outs) >= sum(len(body.get(kind) or []) for kind in ("outs", "metrics", "plots")) and "size" in (outs or [{}])[-1]
+
+
+def _document(path: Path, bodies: dict[str, dict[str, Any]]) -> Any:
+    """A lock, checked. Raises Damaged, with the line."""
+    remedy = (
+        f"`git checkout {path}` brings back the last commit's; or delete it: then `dvc repro` runs every stage again, or "
+        "`dvc commit` takes their outputs as they are"
+    )
+    working = dvc_lock.at_work()  # asked before the file is read: what ends meanwhile has written it whole
+    cut, copied = dvc_lock.is_cut_off(path), dvc_lock.copy_of(path).is_file()
+    try:
+        if cut and copied:
+            raise _damaged(f"{path}: cut off", "")
+        document = _parse(path, remedy)
+        try:
+            COMPILED_LOCKFILE_SCHEMA(document)
+        except Invalid as error:
+            raise _damaged(f"{path}: not a lock of DVC's: {error}", remedy) from None
+        if cut and not _is_whole(document, bodies):
+            raise _damaged(f"{path}: cut off", "")
+    except Damaged:
+        if working:
+            says = f"{path}: DVC is at work (process {several([*map(str, working)])}) and may be writing it just now"
+            raise Damaged(Finding("cache", says, "look again when that has ended")) from None
+        if not cut:
+            raise
+        if copied:
+            remedy = f"`python -m stages.dvc_lock` puts it back as it was before the last stage; or {remedy}"
+        raise _damaged(f"{path}: cut off: `dvc` was killed while it wrote it", remedy) from None
+    return document
+
+
+def remarks(graph: Path) -> list[Finding]:
+    """What is odd about a lock that DVC reads all the same."""
+    path = graph.with_name(LOCK)
+    if not path.is_file() or path.read_bytes().endswith(b"\n") or not dvc_lock.is_cut_off(path):
+        return []
+    says = f"{path}: its last line has no end: an editor left that out, or it was cut off within that line"
+    return [Finding("cache", says, f"`git diff {path}` shows which. DVC reads it, and runs a stage again whose entry is short")]
+
+
+def outputs(graph: Path) -> list[Output]:
     """What the lock beside `graph` says. Raises Damaged, with the line, for a file that DVC would not read."""
     bodies, path = _bodies(graph), graph.with_name(LOCK)
     patterns = _not_cached(bodies)
     if not path.is_file():
         return []
-    remedy = (
-        f"`git checkout {path}` brings back the last commit's; or delete it: then `dvc repro` runs every stage again, or "
-        "`dvc commit` takes their outputs as they are"
-    )
-    if dvc_lock.is_cut_off(short := path.relative_to(root)):
-        if (root / dvc_lock.copy_of(short)).is_file():
-            remedy = f"`python -m stages.dvc_lock` puts it back as it was before the last stage; or {remedy}"
-        raise _damaged(f"{path}: cut off: `dvc` was killed while it wrote it", remedy)
-    document = _parse(path, remedy)
-    try:
-        COMPILED_LOCKFILE_SCHEMA(document)
-    except Invalid as error:
-        raise _damaged(f"{path}: not a lock of DVC's: {error}", remedy) from None
-    prefix = "" if graph.parent == root else f"{graph.relative_to(root)}:"
+    document = _document(path, bodies)
+    prefix = "" if graph.parent == Path() else f"{graph}:"
     found = []
     for stage, made in (document.get("stages") or {}).items():
         words = made["cmd"] if isinstance(made["cmd"], str) else " ".join(made["cmd"])
@@ -101,7 +135,7 @@ def outputs(graph: Path, root: Path) -> list[Output]:
             if "md5" not in out:
                 continue
             cached = not any(pattern.fullmatch(out["path"]) for pattern in patterns)
-            where = Path(os.path.relpath(folder / out["path"], root))
+            where = Path(os.path.relpath(folder / out["path"]))
             of = profile.group(1) if profile else None
             found.append(Output(prefix + stage, where, out["md5"], out.get("size", 0), cached, of))
     return found

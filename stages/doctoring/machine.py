@@ -53,10 +53,13 @@ def gpus() -> list[Gpu]:
 
 def torch_version() -> tuple[str, str | None] | None:
     """PyTorch's version and the CUDA or ROCm that it was built for (None: for CPUs alone); None where it is not installed."""
-    spec = importlib.util.find_spec("torch")
-    if spec is None or spec.origin is None:
+    try:
+        spec = importlib.util.find_spec("torch")
+        if spec is None or spec.origin is None:
+            return None
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    except (ImportError, OSError):  # half of it is there, which environment.py or its import says
         return None
-    text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
     values = dict(re.findall(r"^(__version__|cuda|hip)\b[^=\n]*= *'([^'\n]+)'", text, re.MULTILINE))
     return values.get("__version__", "?"), values.get("cuda") or values.get("hip")
 

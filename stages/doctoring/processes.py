@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import psutil
 
 from stages.doctoring import Finding, several, size
+from stages.dvc_lock import at_work, is_dvc
 from stages.files import is_alive
 
 WRITTEN = ("data", "models", "reports", "metrics", "predictions", "exported", ".work")  # folders that stages write below
+OLD_S = 60  # of a lock of git's: git holds it for moments
 _TEMPORARY = re.compile(r"\..+\.partial-(?:old-)?(\d+)")  # files.new_file and new_folder, archives.unpack
 
 
@@ -33,18 +36,30 @@ def _stage_of(words: list[str]) -> str | None:
     return None
 
 
-def is_dvc(pid: int) -> bool:
-    """Whether DVC runs under this id: of a dead one's id that another program has now, it does not."""
+def _commands(root: Path) -> set[str]:
+    """Stages that DVC runs, `stages.<name>`; what else is below stages/ is the user's."""
+    texts = [
+        path.read_text(encoding="utf-8", errors="replace")
+        for path in (root / "dvc.yaml", *root.glob("[!.]*/dvc.yaml"))
+        if path.is_file()
+    ]
+    return {name for text in texts for name in re.findall(r"-m (stages\.\w+)", text)}
+
+
+def _is_left_over(process: psutil.Process) -> bool:
+    """Whether a DVC that is dead has started it: who starts a stage by hand names no stage to it."""
     try:
-        return any(Path(word).name in ("dvc", "dvc.exe") for word in psutil.Process(pid).cmdline()[:3])
-    except psutil.Error:
+        return "DVC_STAGE" in process.environ()
+    except (psutil.Error, OSError):
         return False
 
 
-def _running(root: Path) -> tuple[list[str], list[str]]:
-    """Stages of a DVC that runs in `root`, and those that no DVC waits for."""
+def _running(root: Path) -> tuple[list[str], list[str], list[str]]:
+    """Stages of a DVC that runs in `root`, those that were started by hand, and those that a dead DVC left."""
     of_dvc: list[str] = []
-    alone: list[str] = []
+    by_hand: list[str] = []
+    left: list[str] = []
+    commands = _commands(root)
     for process in psutil.process_iter():
         words, folder = _about(process)
         if (stage := _stage_of(words)) is None or folder is None or folder.resolve() != root.resolve():
@@ -55,8 +70,12 @@ def _running(root: Path) -> tuple[list[str], list[str]]:
             continue
         if above and _stage_of(_about(above[0])[0]) is not None:
             continue  # a worker of a stage's
-        (of_dvc if any(is_dvc(other.pid) for other in above) else alone).append(f"{stage} (process {process.pid})")
-    return of_dvc, alone
+        if any(is_dvc(other.pid) for other in above):
+            kind = of_dvc
+        else:
+            kind = left if stage in commands and _is_left_over(process) else by_hand
+        kind.append(f"{stage} (process {process.pid})")
+    return of_dvc, by_hand, left
 
 
 def _leftovers(root: Path) -> Iterator[Path]:
@@ -98,30 +117,41 @@ def _locks(root: Path) -> list[Finding]:
     if dead:
         says = f"{path}: names process {several([*map(str, dead)])}, which was killed: the next DVC command takes it out"
         found.append(Finding("locks", says))
-    holder = root / ".dvc" / "tmp" / "lock"  # there is always a file: it is held only while its process lives
-    number = holder.read_text(encoding="utf-8", errors="replace").strip() if holder.is_file() else ""
-    if number.isdigit() and is_dvc(int(number)):
-        found.append(Finding("locks", f"DVC is at work here, process {number}: a second one is refused until it ends"))
+    if working := [pid for pid in at_work() if is_dvc(pid)]:
+        names = several([*map(str, working)])
+        found.append(Finding("locks", f"DVC is at work here, process {names}: a second one is refused until it ends"))
+    return found + _git_lock(root, bool(working))
+
+
+def _git_lock(root: Path, working: bool) -> list[Finding]:
+    """A lock of git's, which a git at work holds for moments: of the command line, of DVC, or of an editor."""
     index = root / ".git" / "index.lock"
-    if index.is_file() and not any(_about(process)[0][:1] == ["git"] for process in psutil.process_iter()):
-        found.append(
-            Finding(
-                "locks",
-                f"{index}: left by a git that was killed. `dvc exp run` and git stop at it",
-                f"`rm {index}`",
-                stops=True,
-            )
-        )
-    return found
+    try:
+        age_s = time.time() - index.stat().st_mtime
+    except OSError:
+        return []
+    if age_s > OLD_S and not working and not any(_is_git(process, root) for process in psutil.process_iter()):
+        says = f"{index}: left by a git that was killed. `dvc exp run` and git stop at it"
+        return [Finding("locks", says, f"`rm {index}`", stops=True)]
+    says = f"{index}: git is at work here, or was killed"
+    return [Finding("locks", says, "let it end; if the file is still there a minute after the last git and `dvc`, look again")]
+
+
+def _is_git(process: psutil.Process, root: Path) -> bool:
+    words, folder = _about(process)
+    named = bool(words) and Path(words[0]).stem.lower() == "git"  # git, /usr/bin/git, git.exe
+    return named and folder is not None and folder.resolve().is_relative_to(root.resolve())
 
 
 def findings(root: Path) -> list[Finding]:
-    of_dvc, alone = _running(root)
+    of_dvc, by_hand, orphans = _running(root)
     found = _locks(root)
-    if alone:
-        says = f"runs without DVC: {several(alone)}. Yours, started by hand, or what is left of a killed run"
-        numbers = " ".join(re.findall(r"process (\d+)", " ".join(alone)))
+    if orphans:
+        numbers = " ".join(re.findall(r"process (\d+)", " ".join(orphans)))
+        says = f"left of a run whose dvc was killed: {several(orphans)}"
         found.append(Finding("processes", says, f"let it end, or `kill {numbers}`, before the next `dvc repro`"))
+    if by_hand:
+        found.append(Finding("processes", f"started by hand: {several(by_hand)}. What it writes, a run waits for"))
     if of_dvc:
         found.append(Finding("processes", f"a run is going on: {several(of_dvc)}"))
     if left := [path.relative_to(root) for path in _leftovers(root)]:

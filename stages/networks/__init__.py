@@ -74,13 +74,27 @@ def load(folder: Path) -> Any:
     except DataError as error:
         raise DataError(str(error) if str(folder) in str(error) else f"{folder / 'model.json'}: {error}") from None
     except Exception as error:  # whatever is missing or of another kind in a card from elsewhere
+        if _of_the_machine(error):
+            raise
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(f"{folder / 'model.json'}: not as a training leaves it ({what}). {_ANEW}") from error
 
 
+def _of_the_machine(error: Exception) -> bool:
+    """Whether memory, a disk or a library is lacking, which is no fault of a model's."""
+    if isinstance(error, OSError):  # those without a number are libraries' own, of what a file holds or names
+        return error.errno is not None and not isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError))
+    of_gpu = type(error).__name__ == "OutOfMemoryError"  # PyTorch's, which is not imported here, and a RuntimeError
+    return of_gpu or isinstance(error, (MemoryError, ImportError))
+
+
+def families() -> list[str]:
+    """The names of all there are."""
+    return [module.name for module in pkgutil.iter_modules(__path__)]
+
+
 def family(name: str) -> Family:
     """The family in `stages/networks/<name>`."""
-    known = [module.name for module in pkgutil.iter_modules(__path__)]
-    if name not in known:
-        raise DataError(f"no model family `{name}`. There is: {', '.join(known)}")
+    if name not in families():
+        raise DataError(f"no model family `{name}`. There is: {', '.join(families())}")
     return cast(Family, importlib.import_module(f"stages.networks.{name}"))
