@@ -508,8 +508,8 @@ def _model(folder: Path) -> Any:
 def _cards(pick: Any) -> bytes:
     """A card spoilt or sound. A `width` above 1 is left out: such a network may ask for all memory (docs/security.md)."""
     data = pick(_cct(CARD))
-    width = re.search(rb'"width": (-?[\d.eE+Inf]+)', data)
-    return data.replace(width[0], b'"width": 0.125') if width and float(width[1].replace(b"Inf", b"inf")) > 1 else data
+    width = re.search(rb'"width": *(-?(?:Infinity|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?))', data)
+    return data.replace(width[0], b'"width": 0.125') if width and float(width[1]) > 1 else data
 
 
 def _params() -> dict[str, Any]:
