@@ -97,7 +97,7 @@ def try_one(target: Target, data: bytes, folder: Path, found: Found, clean_every
                 target.clean(result, folder)
                 found.cleaned += 1
     except DataError as error:
-        if named not in str(error):
+        if named not in str(error) and not (target.with_others and str(folder) in str(error)):
             raise Fault(f"the message does not name {named}: {error}") from error
         found.taken -= not named and target.clean is not None and bool(found.taken)
         where = place(error.__traceback__)

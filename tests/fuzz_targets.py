@@ -49,6 +49,7 @@ class Target:
     read: Callable[[Path], Any]
     prepare: Callable[[Path], None] = lambda folder: None  # what lies beside it
     clean: Callable[[Any, Path], object] | None = None  # of what was read: the costly part
+    with_others: bool = False  # a message may name the folder: its files disagree, and either may be wrong
 
 
 def pictures(folder: Path) -> None:
@@ -610,6 +611,6 @@ TARGETS = (
     Target("params.yaml, by `check`", "params.yaml", _yaml_files(), lambda folder: check_all(read_params(folder / "params.yaml"))),
     Target("Samples table, parquet", "samples.parquet", _parquets(SAMPLE_ROWS), read_samples, _no_boxes),
     Target("Predictions table, parquet", TABLE, _parquets(FOUND, JOINTS_FOUND, CLASSES_FOUND), _predictions),
-    Target("model.json", "model.json", _cards(), _model, _weights),
+    Target("model.json", "model.json", _cards(), _model, _weights, with_others=True),
     Target("manifest.json", MANIFEST, _cct(SOUND_MANIFEST), _manifest, _listed),
 )  # fmt: skip
