@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,14 @@ def started(printed: str) -> list[str]:
 def ran(printed: str) -> list[str]:
     """The stages that ran, but for those that look whether anything changed, and the index, which follows every page."""
     return [name for name in started(printed) if name not in ("code", "check", "look/dvc.yaml:look", "index")]
+
+
+def wait_for(true: Callable[[], object], seconds: float = 60) -> None:
+    """Until it is true; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
 
 
 def restore(folder: Path) -> None:

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import yaml
 
 from stages.files import check_manifest, sha256_file
 from tests import training_helpers as tiny
+from tests.pipeline_helpers import wait_for
 
 ROOT = Path(__file__).parent.parent
 DVC = (sys.executable, "-m", "dvc")
@@ -81,13 +81,6 @@ def end(process: "subprocess.Popen[str]") -> None:
         for own in [*psutil.Process(process.pid).children(recursive=True), process]:
             own.kill()
         process.communicate()
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def ran(printed: str) -> list[str]:

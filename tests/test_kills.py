@@ -23,7 +23,7 @@ import yaml
 from benchmarks import kills
 from stages import alone, dvc_lock
 from stages.files import DataError, check_manifest, is_alive, new_folder
-from tests.pipeline_helpers import restore
+from tests.pipeline_helpers import restore, wait_for
 
 ROOT = Path(__file__).parent.parent
 KEY = "camera_trap-alexnet-location"
@@ -98,13 +98,6 @@ def start(folder: Path) -> Iterator[Start]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def wait_for(true: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def said(folder: Path) -> list[tuple[int, str]]:
